@@ -1,0 +1,62 @@
+/**
+ * Where workers run: starts, watches and kills them. The service is a seam: fibers here, processes in `@phalanx/node`, actors on other machines.
+ * What they say to each other goes through `MessageQueues`.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as memory from "./internal/memoryCluster.ts"
+import * as MessageQueues from "./MessageQueues.ts"
+import type * as Worker from "./Worker.ts"
+import type { Death, SpawnError } from "./WorkerError.ts"
+
+/** What to run: the URL of a module whose default export is a `Worker`, or (in one process) the worker itself. */
+export type Entry<P extends RpcGroup.Any> = URL | Worker.Worker<P, unknown>
+
+/** Who a worker is and how it reaches its driver: plain data, given to it when it starts, on no command line. */
+export const Identity = Schema.Struct({
+  group: Schema.String,
+  secret: Schema.String,
+  rank: Schema.Int,
+  incarnation: Schema.Int,
+  epoch: Schema.Int,
+  /** The sizes of the mesh's dimensions, in order. */
+  shape: Schema.Record(Schema.String, Schema.Int),
+  handle: MessageQueues.Handle
+})
+export type Identity = typeof Identity.Type
+
+export interface Spawn {
+  readonly entry: Entry<any>
+  readonly identity: Identity
+}
+
+/** How a worker ended, with the last lines of its standard error (20 at most). */
+export interface End {
+  readonly death: Death
+  readonly stderr: ReadonlyArray<string>
+}
+
+/** A started worker. The scope it was spawned in stops it: SIGTERM, a grace of 2 s, SIGKILL. */
+export interface Process {
+  readonly node: string
+  readonly pid: number | undefined
+  /** Resolves once, when the worker is gone. */
+  readonly end: Effect.Effect<End>
+  /** The last lines of its standard error so far. */
+  readonly stderr: Effect.Effect<ReadonlyArray<string>>
+  readonly kill: (signal: "SIGTERM" | "SIGKILL") => Effect.Effect<void>
+}
+
+export class Cluster extends Context.Service<Cluster, {
+  /** Starts a worker; that it serves is told on its reply lane. */
+  readonly spawn: (options: Spawn) => Effect.Effect<Process, SpawnError, Scope.Scope>
+}>()("@phalanx/core/Cluster") {}
+
+/** Every worker is a fiber of this process and every frame is handed over in memory. */
+export const layerMemory: Layer.Layer<Cluster | MessageQueues.MessageQueues> = Layer.effect(Cluster, memory.make).pipe(
+  Layer.provideMerge(MessageQueues.layerMemory)
+)

@@ -1,0 +1,129 @@
+/**
+ * Carries frames between a driver and its ranks, and between ranks. The service is the seam under every call: values handed over
+ * in memory here, shared memory and TCP in `@phalanx/queue`.
+ *
+ * A group has one request queue (the driver writes a frame once, the ranks it names read it), one control lane a rank, which never
+ * waits behind requests, and one reply lane a rank. Everything on this seam is synchronous: nothing here suspends a caller, because the
+ * group admits a bounded number of requests and bytes a rank before it publishes (CO-7), so that what a transport has to keep while
+ * a reader is behind is bounded too.
+ *
+ * What a transport promises, and `Contract` checks:
+ * - MQ-1: a rank receives the frames that name it, once each, in the order of `publish`; control frames in the order of `control`.
+ * - MQ-2: a control frame is delivered although the rank has read none of the requests before it.
+ * - MQ-3: a reader that is behind delays no other rank for longer than 50 ms.
+ * - MQ-4: bytes that are not a frame are told to `malformed` or `lost` and harm that peer alone.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as memory from "./internal/memoryQueues.ts"
+
+/** Plain data: `null`, booleans, numbers, strings, `Uint8Array`s, arrays and records of these. */
+export type Frame = ReadonlyArray<unknown>
+
+/** A frame in the form its transport carries, made once however many ranks it goes to. */
+export interface Packed {
+  /** Size on the wire, in bytes. */
+  readonly bytes: number
+}
+
+/** All that a reader needs to attach: plain data, which travels to the worker when it is spawned. */
+export const Handle = Schema.Struct({
+  /** Which kind of transport made it: `memory`, `shm`, `tcp`. */
+  transport: Schema.String,
+  /** What that transport says of itself. */
+  data: Schema.Json
+})
+export type Handle = typeof Handle.Type
+
+/** A queue could not be made, opened or used. `where` names the folder, file, segment or address. */
+export class QueueError extends Schema.TaggedError<QueueError>()("QueueError", {
+  operation: Schema.String,
+  where: Schema.String,
+  issue: Schema.String,
+  advice: Schema.String
+}) {
+  override get message(): string {
+    return `${this.operation} ${this.where}: ${this.issue}. ${this.advice}`
+  }
+}
+
+/** The driver's end of one group's queues. */
+export interface Publisher {
+  /** The transport's name, as shown to people. */
+  readonly transport: string
+  /** Throws only if the frame is not plain data. */
+  readonly pack: (frame: Frame) => Packed
+  /** Appends a frame to the request queue for the ranks named. */
+  readonly publish: (packed: Packed, ranks: ReadonlyArray<number>) => void
+  /** Sends a frame on a rank's control lane. */
+  readonly control: (rank: number, frame: Frame) => void
+  /** Opens the lanes of a rank's next incarnation, which reads what is published from now on; the former one's are closed. */
+  readonly connect: (rank: number, incarnation: number) => Effect.Effect<Handle, QueueError>
+  /** The rank is gone: nothing waits for it any more, and what was meant for it is dropped. */
+  readonly disconnect: (rank: number) => void
+}
+
+export interface PublisherOptions {
+  /** Names the group in segments, sockets and errors; made of letters, digits and `-`. */
+  readonly group: string
+  /** 16 random bytes in hexadecimal, known to the group's processes only; keys of an encrypted transport may be derived from it. */
+  readonly secret: string
+  /** How many ranks may be connected at once. */
+  readonly ranks: number
+  /** Hears every frame of every rank. Called from the event loop; must not throw. */
+  readonly receive: (rank: number, frame: Frame) => void
+  /** A rank sent bytes that are not a frame, or its connection is lost for good; its lanes are closed. */
+  readonly lost: (rank: number, issue: string) => void
+}
+
+/** A worker's end. */
+export interface Subscriber {
+  /** Sends a frame to the driver. Bounded by the window of open requests, so it never suspends. */
+  readonly send: (frame: Frame) => void
+  /** Resolves when everything sent has been handed to the transport. */
+  readonly flush: Effect.Effect<void>
+}
+
+export interface SubscriberOptions {
+  /** Hears requests and control frames. Called from the event loop; must not throw. */
+  readonly receive: (frame: Frame) => void
+  /** The driver sent bytes that are not a frame, replaced this incarnation, or its connection is lost for good. */
+  readonly lost: (issue: string) => void
+}
+
+/** A rank's own end of the lanes between ranks, before the others' are known. */
+export interface Peers {
+  /** What the other ranks need to reach this one. */
+  readonly handle: Handle
+  /** Connects to the ranks of one generation, in rank order; the entry of this rank itself is ignored. */
+  readonly connect: (handles: ReadonlyArray<Handle>) => Effect.Effect<PeerLanes, QueueError, Scope.Scope>
+}
+
+export interface PeersOptions {
+  readonly group: string
+  readonly secret: string
+  readonly rank: number
+  readonly ranks: number
+  /** Hears every message from another rank, in its order. `bytes` belong to the receiver. `channel` and `sequence` are the sender's. */
+  readonly receive: (from: number, channel: number, sequence: number, bytes: Uint8Array) => void
+  readonly lost: (from: number, issue: string) => void
+}
+
+/** The lanes between ranks: one for each ordered pair. */
+export interface PeerLanes {
+  /** Copies `bytes` (0 … 2³¹ of them) to another rank's lane, or keeps a copy while the lane is full. Unsigned 32-bit `channel` and `sequence`. */
+  readonly send: (to: number, channel: number, sequence: number, bytes: Uint8Array) => void
+}
+
+/** The transport. A driver opens, workers attach by handle; one layer serves both ends. */
+export class MessageQueues extends Context.Service<MessageQueues, {
+  readonly open: (options: PublisherOptions) => Effect.Effect<Publisher, QueueError, Scope.Scope>
+  readonly attach: (handle: Handle, options: SubscriberOptions) => Effect.Effect<Subscriber, QueueError, Scope.Scope>
+  readonly peers: (options: PeersOptions) => Effect.Effect<Peers, QueueError, Scope.Scope>
+}>()("@phalanx/core/MessageQueues") {}
+
+/** Frames are handed over as values, in the order sent, each on a later turn of the event loop. Deterministic; for tests and for groups of fibers. */
+export const layerMemory: Layer.Layer<MessageQueues> = Layer.sync(MessageQueues, () => MessageQueues.of(memory.make()))

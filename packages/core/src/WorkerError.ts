@@ -1,0 +1,120 @@
+/**
+ * Every way a call, a start or a group can fail that is not the method's own error.
+ */
+import * as Data from "effect/Data"
+import * as Schema from "effect/Schema"
+
+/** How a worker was found to be gone. */
+export const Death = Schema.TaggedUnion({
+  /** It ended by itself. */
+  Exited: { code: Schema.Int },
+  /** A signal ended it. */
+  Killed: { signal: Schema.String },
+  /** Its connection is lost, or it sent bytes that are not a frame. */
+  Disconnected: { issue: Schema.String },
+  /** Nothing was heard from it for so long. */
+  Silent: { millis: Schema.Finite }
+})
+export type Death = typeof Death.Type
+
+/** The worker of one rank is gone; what it had been asked is not answered. */
+export class WorkerDied extends Schema.TaggedError<WorkerDied>()("WorkerDied", {
+  rank: Schema.Int,
+  incarnation: Schema.Int,
+  node: Schema.String,
+  pid: Schema.optionalKey(Schema.Int),
+  death: Death,
+  /** The oldest call that it had not answered. */
+  method: Schema.optionalKey(Schema.String),
+  /** The last lines of its standard error, 20 at most. */
+  stderr: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    const where = this.pid === undefined ? this.node : `${this.node}, pid ${this.pid}`
+    const doing = this.method === undefined ? "" : ` while it ran ${this.method}`
+    const tail = this.stderr.length === 0 ? "" : `\n  ${this.stderr.join("\n  ")}`
+    return `rank ${this.rank} (${where}, incarnation ${this.incarnation}) is gone${doing}: ${describe(this.death)}${tail}`
+  }
+}
+
+const describe = (death: Death): string => {
+  switch (death._tag) {
+    case "Exited":
+      return `exit code ${death.code}`
+    case "Killed":
+      return death.signal
+    case "Disconnected":
+      return death.issue
+    case "Silent":
+      return `silent for ${death.millis} ms`
+  }
+}
+
+/** No reply within the time given; the handler has been told to stop. */
+export class CallTimeout extends Schema.TaggedError<CallTimeout>()("CallTimeout", { millis: Schema.Finite }) {
+  override get message(): string {
+    return `no reply within ${this.millis} ms`
+  }
+}
+
+/** Payload, reply or method name do not fit: `side` tells who refused, `issue` what, where in the value, and what to do. */
+export class CallRejected extends Schema.TaggedError<CallRejected>()("CallRejected", {
+  side: Schema.Literals(["driver", "worker"]),
+  issue: Schema.String
+}) {
+  override get message(): string {
+    return `refused by the ${this.side}: ${this.issue}`
+  }
+}
+
+/** The worker gave the handler up, though nobody here asked: it is shutting down, or the handler interrupted itself. */
+export class CallInterrupted extends Schema.TaggedError<CallInterrupted>()("CallInterrupted", {}) {
+  override get message(): string {
+    return "given up by the worker"
+  }
+}
+
+/** The handler died of a defect; the worker goes on. */
+export class CallDefect extends Schema.TaggedError<CallDefect>()("CallDefect", { cause: Schema.Defect() }) {
+  override get message(): string {
+    return `the handler died: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+  }
+}
+
+/** What any call can fail with besides the method's error. */
+export type Lost = WorkerDied | CallTimeout | CallRejected | CallInterrupted | CallDefect
+
+/**
+ * A call failed on one rank. `reason` is the method's error or what lost the reply, so that `Effect.catchReason("CallError", "WorkerDied", …)`
+ * and `Effect.unwrapReason("CallError")` apply.
+ */
+export class CallError<out E = never> extends Data.TaggedError("CallError")<{
+  readonly method: string
+  readonly rank: number
+  readonly reason: E | Lost
+}> {
+  override get message(): string {
+    return `${this.method} failed on rank ${this.rank}: ${
+      this.reason instanceof Error ? this.reason.message : String(this.reason)
+    }`
+  }
+}
+
+/** A worker could not be started, or was not ready in time. Nothing of it is left. */
+export class SpawnError extends Schema.TaggedError<SpawnError>()("SpawnError", {
+  rank: Schema.Int,
+  node: Schema.String,
+  /** The worker's module. */
+  entry: Schema.String,
+  /** What it was doing: `start` (the process), `import` (its module), `setup` (its layer), `ready` (none of these ended in time). */
+  phase: Schema.Literals(["start", "import", "setup", "ready"]),
+  issue: Schema.String,
+  advice: Schema.String,
+  /** The last lines of its standard error, 20 at most. */
+  stderr: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    const tail = this.stderr.length === 0 ? "" : `\n  ${this.stderr.join("\n  ")}`
+    return `rank ${this.rank} on ${this.node} failed in ${this.phase} of ${this.entry}: ${this.issue}. ${this.advice}${tail}`
+  }
+}
