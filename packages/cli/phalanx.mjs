@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+import "./requireNode.mjs"
+
+await import("./src/bin.ts")
