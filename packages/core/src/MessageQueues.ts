@@ -19,6 +19,12 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as memory from "./internal/memoryQueues.ts"
+import { QueueError } from "./QueueError.ts"
+
+export {
+  /** A queue could not be made, opened or used. */
+  QueueError
+}
 
 /** Plain data: `null`, booleans, numbers, strings, `Uint8Array`s, arrays and records of these. */
 export type Frame = ReadonlyArray<unknown>
@@ -37,18 +43,6 @@ export const Handle = Schema.Struct({
   data: Schema.Json
 })
 export type Handle = typeof Handle.Type
-
-/** A queue could not be made, opened or used. `where` names the folder, file, segment or address. */
-export class QueueError extends Schema.TaggedError<QueueError>()("QueueError", {
-  operation: Schema.String,
-  where: Schema.String,
-  issue: Schema.String,
-  advice: Schema.String
-}) {
-  override get message(): string {
-    return `${this.operation} ${this.where}: ${this.issue}. ${this.advice}`
-  }
-}
 
 /** The driver's end of one group's queues. */
 export interface Publisher {

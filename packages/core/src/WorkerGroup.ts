@@ -1,0 +1,204 @@
+/**
+ * A group of ranked actors as one typed value: methods are declared once as an `RpcGroup`, and adverbs (`call`, `exits`, `fork`, `stream`, `broadcast`)
+ * say how one of them is asked of every rank of a mesh, or of a slice of it.
+ *
+ * Guarantees, each shown by the tests that bear its label (`SEMANTICS.md` has them in full): CO-1 every call ends once for every rank, CO-2 a rank runs calls in the order
+ * made, CO-3 a late reply never shifts another, CO-6 interruption reaches every rank, CO-7 admission is bounded a rank, CO-8 frames are fenced, CO-9 bad input harms
+ * its own call alone.
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type * as RpcSchema from "effect/rpc/RpcSchema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type * as Cluster from "./Cluster.ts"
+import * as internal from "./internal/group.ts"
+import type * as Mesh from "./Mesh.ts"
+import type { MessageQueues, QueueError } from "./MessageQueues.ts"
+import type { Supervision } from "./Supervision.ts"
+import type { CallError, SpawnError, WorkerDied } from "./WorkerError.ts"
+
+/** One value for all ranks, or a value for each. */
+export type PerRank<A, D extends string> = A | ((place: Mesh.Place<D>) => A)
+
+/** A reply with the place it came from. */
+export interface Reply<out A, D extends string> extends Mesh.Place<D> {
+  readonly value: A
+}
+
+/** Options of one call. */
+export interface CallOptions {
+  /** Time for each rank to answer, from when the call is made: waiting for admission counts. Default: none. A rank that is late ends in `CallTimeout`. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+type Methods<P> = RpcGroup.Rpcs<P>
+type IsStream<R> = R extends Rpc.Rpc<infer _T, infer _P, RpcSchema.Stream<infer _A, infer _E>, infer _Er, infer _M, infer _R> ? true : false
+/** Methods that answer once. */
+type Once<R extends Rpc.Any> = R extends Rpc.Any ? IsStream<R> extends true ? never : R : never
+
+/** Every rank's reply, in rank order; the first failure ends the call and stops the other ranks. */
+export type Call<P extends RpcGroup.Any, D extends string> = {
+  readonly [M in Once<Methods<P>> as M["_tag"]]: {
+    (
+      payload: PerRank<Rpc.PayloadConstructor<M>, D>,
+      options?: CallOptions
+    ): Effect.Effect<ReadonlyArray<Rpc.Success<M>>, CallError<Rpc.Error<M>>, Rpc.ServicesClient<M>>
+    (
+      payload: PerRank<Rpc.PayloadConstructor<M>, D>,
+      options: CallOptions & { readonly replyFrom: number | Mesh.Coordinates<D> }
+    ): Effect.Effect<Rpc.Success<M>, CallError<Rpc.Error<M>>, Rpc.ServicesClient<M>>
+  }
+}
+
+/** Every rank's outcome, in rank order; waits for all and never fails. */
+export type Exits<P extends RpcGroup.Any, D extends string> = {
+  readonly [M in Once<Methods<P>> as M["_tag"]]: (
+    payload: PerRank<Rpc.PayloadConstructor<M>, D>,
+    options?: CallOptions
+  ) => Effect.Effect<ReadonlyArray<Exit.Exit<Rpc.Success<M>, CallError<Rpc.Error<M>>>>, never, Rpc.ServicesClient<M>>
+}
+
+/** One fiber a rank, in rank order, children of the calling fiber. */
+export type Fork<P extends RpcGroup.Any, D extends string> = {
+  readonly [M in Once<Methods<P>> as M["_tag"]]: (
+    payload: PerRank<Rpc.PayloadConstructor<M>, D>,
+    options?: CallOptions
+  ) => Effect.Effect<ReadonlyArray<Fiber.Fiber<Rpc.Success<M>, CallError<Rpc.Error<M>>>>, never, Rpc.ServicesClient<M>>
+}
+
+/** Replies as they arrive, with their place; of a streaming method, every element. */
+export type Streams<P extends RpcGroup.Any, D extends string> = {
+  readonly [M in Methods<P> as M["_tag"]]: (
+    payload: PerRank<Rpc.PayloadConstructor<M>, D>,
+    options?: CallOptions
+  ) => Stream.Stream<Reply<Element<M>, D>, CallError<Rpc.ErrorExit<M>>, Rpc.ServicesClient<M>>
+}
+type Element<R> = IsStream<R> extends true ? Rpc.SuccessChunk<R> : Rpc.Success<R>
+
+/**
+ * No replies: done when every rank has been handed the request. Fails only for what is known by then: a payload that does not fit, a rank that is dead. The
+ * request keeps its place in the rank's window until the handler has ended.
+ */
+export type Broadcast<P extends RpcGroup.Any, D extends string> = {
+  readonly [M in Methods<P> as M["_tag"]]: (
+    payload: PerRank<Rpc.PayloadConstructor<M>, D>
+  ) => Effect.Effect<void, CallError, Rpc.ServicesClient<M>>
+}
+
+/** The adverbs, over the ranks of `mesh`. */
+export interface ActorMesh<P extends RpcGroup.Any, D extends string> {
+  readonly mesh: Mesh.Mesh<D>
+  readonly call: Call<P, D>
+  readonly exits: Exits<P, D>
+  readonly fork: Fork<P, D>
+  readonly stream: Streams<P, D>
+  readonly broadcast: Broadcast<P, D>
+  /** The actors that a selection leaves: a number fixes a dimension, an array narrows it. */
+  readonly slice: <const S extends Mesh.Selector<D>>(selector: Mesh.Exact<D, S>) => ActorMesh<P, Mesh.Remaining<D, S>>
+  /** One actor, by rank or by all of its coordinates. */
+  readonly at: (place: number | Mesh.Coordinates<D>) => Actor<P>
+}
+
+/** One actor: the same methods, one reply. */
+export interface Actor<P extends RpcGroup.Any> {
+  readonly rank: number
+  readonly call: {
+    readonly [M in Once<Methods<P>> as M["_tag"]]: (
+      payload: Rpc.PayloadConstructor<M>,
+      options?: CallOptions
+    ) => Effect.Effect<Rpc.Success<M>, CallError<Rpc.Error<M>>, Rpc.ServicesClient<M>>
+  }
+  readonly stream: {
+    readonly [M in Methods<P> as M["_tag"]]: (
+      payload: Rpc.PayloadConstructor<M>,
+      options?: CallOptions
+    ) => Stream.Stream<Element<M>, CallError<Rpc.ErrorExit<M>>, Rpc.ServicesClient<M>>
+  }
+  readonly broadcast: {
+    readonly [M in Methods<P> as M["_tag"]]: (
+      payload: Rpc.PayloadConstructor<M>
+    ) => Effect.Effect<void, CallError, Rpc.ServicesClient<M>>
+  }
+}
+
+/** A worker as it was started. */
+export interface WorkerInfo {
+  readonly rank: number
+  readonly node: string
+  /** `undefined` where workers are no processes. */
+  readonly pid: number | undefined
+}
+
+/** What the group has dropped since it started, by why. */
+export interface Counters {
+  /** Answers that came when nobody waited for them any more. */
+  readonly late: number
+  /** Answers to nothing that was open: doubled, or never asked for. */
+  readonly unexpected: number
+  /** Frames of another group, epoch, rank or incarnation. */
+  readonly fenced: number
+}
+
+/** The whole group. It lives as long as the scope it was made in; the scope's end stops its workers and removes their queues. */
+export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends ActorMesh<P, D> {
+  readonly protocol: P
+  /** The transport's name: `memory`, `shm`, `tcp`. */
+  readonly transport: string
+  readonly workers: ReadonlyArray<WorkerInfo>
+  /** Workers that died; a late listener is told of those before. Ends with the group. */
+  readonly deaths: Stream.Stream<WorkerDied>
+  /** Fails, once and with one cause, when the group does. Race a program with it to end with the group; a late listener fails at once. */
+  readonly failure: Effect.Effect<never, WorkerDied>
+  readonly counters: Effect.Effect<Counters>
+  /** Ends a worker with SIGKILL; resolves when the signal is sent. */
+  readonly kill: (rank: number) => Effect.Effect<void>
+}
+
+/** What `make` and `Service` take. */
+export interface Options<P extends RpcGroup.Any, D extends string> {
+  readonly mesh: Mesh.Mesh<D>
+  /** The worker's module, or the worker itself where it runs in this process. */
+  readonly entry: Cluster.Entry<NoInfer<P>>
+  /** What a death leads to. Default: `Supervision.escalate`. */
+  readonly supervision?: Supervision<NoInfer<D>> | undefined
+  /** Appears in segment names and errors; letters, digits and `-`. Default: `group`. */
+  readonly name?: string | undefined
+  /** Time for all workers to load, build their layer and answer. Default: 30 seconds. */
+  readonly readyWithin?: Duration.Input | undefined
+  /** What a rank may have open at once; more waits, in order. Default: 64 requests, 16 MiB. */
+  readonly window?: { readonly requests?: number | undefined; readonly bytes?: number | undefined } | undefined
+}
+
+/** What a group needs from its surroundings: somewhere to run, something to talk through, and the protocol's client middleware. */
+export type Requirements<P> = Cluster.Cluster | MessageQueues | Rpc.MiddlewareClient<Methods<P>>
+
+/** Starts one worker a rank, all at once, and waits until they serve. A failed start leaves nothing behind. */
+export const make: <P extends RpcGroup.Any, const D extends string>(
+  protocol: P,
+  options: Options<P, D>
+) => Effect.Effect<WorkerGroup<P, D>, SpawnError | QueueError, Requirements<P> | Scope.Scope> = internal.make as any
+
+/**
+ * Declares a group as a service: `class Adders extends WorkerGroup.Service<Adders>()("app/Adders", { protocol: Adder, mesh, entry }) {}`.
+ * `yield* Adders` gives the group; `Adders.layer` starts it, and needs a cluster.
+ */
+export const Service =
+  <Self>() =>
+  <const Id extends string, P extends RpcGroup.Any, const D extends string>(
+    id: Id,
+    options: Options<P, D> & { readonly protocol: P }
+  ): Context.ServiceClass<Self, Id, WorkerGroup<P, D>> & {
+    readonly layer: Layer.Layer<Self, SpawnError | QueueError, Requirements<P>>
+  } => {
+    class Group extends Context.Service<Self, WorkerGroup<P, D>>()(id) {
+      static readonly layer = Layer.effect(this, make<P, D>(options.protocol, options))
+    }
+    return Group as any
+  }

@@ -1,0 +1,227 @@
+/**
+ * The adverbs: one `start` of the fan-out, heard in five ways.
+ */
+import type * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as RpcClient from "effect/rpc/RpcClient"
+import * as Stream from "effect/Stream"
+import type * as Tracer from "effect/Tracer"
+import * as Mesh from "../Mesh.ts"
+import { CallError, CallTimeout, type Lost } from "../WorkerError.ts"
+import type { MethodCodec } from "./codec.ts"
+import type { FanOut, Sink } from "./fanOut.ts"
+
+export type Method = Rpc.AnyWithProps
+
+interface Options {
+  readonly timeout?: Duration.Input | undefined
+  readonly replyFrom?: number | Mesh.Coordinates<string> | undefined
+}
+
+export const make = (fanOut: FanOut, codecs: ReadonlyMap<string, MethodCodec>, methods: ReadonlyArray<Method>, whole: Mesh.Any) => {
+  const start = (rpc: Method, mesh: Mesh.Any, payload: unknown, sink: Sink, span: Tracer.Span, replyFrom = -1) => {
+    const fiber = Fiber.getCurrent()!
+    const headers = Object.entries(fiber.getRef(RpcClient.CurrentHeaders)) as Array<[string, string]>
+    return fanOut.start(
+      { method: rpc._tag, codec: codecs.get(rpc._tag)!, context: fiber.context, mesh, sink, replyFrom },
+      payload,
+      {
+        place: (index) => Mesh.place(mesh, index),
+        headers: headers.length === 0 ? null : headers,
+        trace: { traceId: span.traceId, spanId: span.spanId, sampled: span.sampled }
+      }
+    )
+  }
+
+  const spanned = <A, E, R>(rpc: Method, mesh: Mesh.Any, f: (span: Tracer.Span) => Effect.Effect<A, E, R>) =>
+    Effect.useSpan(`call ${rpc._tag}`, {
+      kind: "client",
+      captureStackTrace: false,
+      attributes: { "rpc.method": rpc._tag, "phalanx.ranks": mesh.ranks.length }
+    } as {}, f)
+
+  /** When the time is over, stops what is open, which is then the answer. */
+  const within = <A, E>(timeout: Duration.Input | undefined, stop: (reason: Lost) => void, answer: Effect.Effect<A, E>) =>
+    timeout === undefined ? answer : Effect.timeoutOrElse(answer, {
+      duration: timeout,
+      orElse: () => {
+        stop(new CallTimeout({ millis: Duration.toMillis(timeout) }))
+        return answer
+      }
+    })
+
+  /** One answer a rank, collected; with `failFast` the first failure is the result and stops the others. */
+  const gather = (rpc: Method, mesh: Mesh.Any, failFast: boolean, payload: unknown, options?: Options, replyFrom?: number) =>
+    spanned(rpc, mesh, (span) => {
+      const results = new Array<unknown>(mesh.ranks.length)
+      let left = mesh.ranks.length
+      let failed = false
+      const collect = (done: (exit: Exit.Exit<ReadonlyArray<any>, CallError<any>>) => void): ReturnType<FanOut["start"]> => {
+        const call: { stop?: () => void } = {}
+        const started = start(rpc, mesh, payload, {
+          exit: (index, exit) => {
+            if (failFast && exit._tag === "Failure") {
+              if (failed) return
+              failed = true
+              done(exit)
+              call.stop?.()
+              return
+            }
+            results[index] = failFast && exit._tag === "Success" ? exit.value : exit
+            if (--left === 0 && !failed) done(Exit.succeed(results))
+          }
+        }, span, replyFrom)
+        call.stop = started.stop
+        // It failed before there was anything to stop.
+        if (failed) started.stop()
+        return started
+      }
+      if (options?.timeout === undefined) {
+        return Effect.callback<ReadonlyArray<any>, CallError<any>>((resume) => {
+          const { stop } = collect(resume)
+          return Effect.sync(() => stop())
+        })
+      }
+      return Effect.suspend(() => {
+        const done = Deferred.makeUnsafe<ReadonlyArray<any>, CallError<any>>()
+        const { stop } = collect((exit) => Deferred.doneUnsafe(done, exit))
+        return Effect.onInterrupt(within(options.timeout, stop, Deferred.await(done)), () => Effect.sync(() => stop()))
+      })
+    })
+
+  const call = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) => {
+    const from = options?.replyFrom
+    if (from === undefined) return gather(rpc, mesh, true, payload, options)
+    const rank = typeof from === "number" ? from : Mesh.rankAt(mesh, from)
+    const index = mesh.ranks.indexOf(rank)
+    if (index === -1) return Effect.die(new RangeError(`replyFrom: rank ${rank} is not among the ranks called, ${mesh.ranks.join(", ")}`))
+    return Effect.map(gather(rpc, mesh, true, payload, options, rank), (replies) => replies[index])
+  }
+
+  const exits = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) => gather(rpc, mesh, false, payload, options)
+
+  const fork = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) =>
+    spanned(rpc, mesh, (span) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function*() {
+          const replies = mesh.ranks.map(() => Deferred.makeUnsafe<any, CallError<any>>())
+          const handed = Deferred.makeUnsafe<void>()
+          const { stop } = start(rpc, mesh, payload, {
+            exit: (index, exit) => Deferred.doneUnsafe(replies[index]!, exit),
+            handed: () => Deferred.doneUnsafe(handed, Exit.void)
+          }, span)
+          const fibers = yield* Effect.forEach(replies, (reply, index) =>
+            within(options?.timeout, (reason) => stop(reason, index), Deferred.await(reply)).pipe(
+              Effect.onInterrupt(() => Effect.sync(() => stop(undefined, index))),
+              Effect.interruptible,
+              Effect.forkChild({ startImmediately: true })
+            ))
+          yield* Effect.onInterrupt(restore(Deferred.await(handed)), () => Effect.sync(() => stop()))
+          return fibers
+        })
+      ))
+
+  const stream = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options): Stream.Stream<any, CallError<any>> =>
+    Stream.unwrap(spanned(rpc, mesh, (span) =>
+      Effect.gen(function*() {
+        const places = mesh.ranks.map((_, index) => Mesh.place(mesh, index))
+        const streams = codecs.get(rpc._tag)!.streams
+        // Bounded by the protocol: a rank sends its next elements when the reader has taken the last.
+        const queue = yield* Queue.unbounded<() => ReadonlyArray<unknown>, CallError<any> | Cause.Done>()
+        let left = mesh.ranks.length
+        const { stop } = start(rpc, mesh, payload, {
+          exit: (index, exit) => {
+            if (exit._tag === "Failure") return void Queue.failCauseUnsafe(queue, exit.cause)
+            if (!streams) Queue.offerUnsafe(queue, () => [{ ...places[index]!, value: exit.value }])
+            if (--left === 0) Queue.endUnsafe(queue)
+          },
+          // Acknowledged when the reader takes it: a slow reader stops this method's producers and nothing else.
+          chunk: (index, values, ack) =>
+            Queue.offerUnsafe(queue, () => {
+              ack()
+              return values.map((value) => ({ ...places[index]!, value }))
+            })
+        }, span)
+        yield* Effect.addFinalizer(() => Effect.sync(() => stop()))
+        if (options?.timeout !== undefined) yield* Effect.forkScoped(within(options.timeout, stop, Effect.never))
+        return Stream.fromQueue(queue).pipe(Stream.map((take) => take()), Stream.flattenIterable)
+      })))
+
+  const broadcast = (rpc: Method, mesh: Mesh.Any) => (payload: unknown) =>
+    spanned(rpc, mesh, (span) =>
+      Effect.callback<void, CallError<any>>((resume) => {
+        let handed = false
+        const { stop } = start(rpc, mesh, payload, {
+          // What cannot be handed over is the caller's to know; what happens afterwards is nobody's.
+          exit: (_, exit) => {
+            if (!handed && exit._tag === "Failure") resume(exit)
+          },
+          handed: () => {
+            handed = true
+            resume(Exit.void)
+          }
+        }, span)
+        return Effect.sync(() => stop())
+      }))
+
+  /** Built when first asked for: a slice costs nothing but its ranks. */
+  const adverb = (mesh: Mesh.Any, f: (rpc: Method, mesh: Mesh.Any) => unknown) => {
+    const record = Object.create(null)
+    for (const rpc of methods) record[rpc._tag] = f(rpc, mesh)
+    return record
+  }
+  const lazily = (getters: Record<string, () => unknown>): any => {
+    const self = {}
+    for (const [name, get] of Object.entries(getters)) {
+      Object.defineProperty(self, name, {
+        configurable: true,
+        enumerable: true,
+        get: () => {
+          const value = get()
+          Object.defineProperty(self, name, { value, enumerable: true })
+          return value
+        }
+      })
+    }
+    return self
+  }
+
+  const actor = (rank: number) => {
+    const mesh = Mesh.slice(whole, Mesh.place(whole, whole.ranks.indexOf(rank)).coordinates as any)
+    return Object.assign(
+      lazily({
+        call: () =>
+          adverb(mesh, (rpc) => (payload: unknown, o?: Options) => Effect.map(gather(rpc, mesh, true, payload, o), (replies) => replies[0])),
+        stream: () => adverb(mesh, (rpc) => (payload: unknown, o?: Options) => Stream.map(stream(rpc, mesh)(payload, o), (reply) => reply.value)),
+        broadcast: () => adverb(mesh, broadcast)
+      }),
+      { rank }
+    )
+  }
+  const over = (mesh: Mesh.Any): any =>
+    Object.assign(
+      lazily({
+        call: () => adverb(mesh, call),
+        exits: () => adverb(mesh, exits),
+        fork: () => adverb(mesh, fork),
+        stream: () => adverb(mesh, stream),
+        broadcast: () => adverb(mesh, broadcast)
+      }),
+      {
+        mesh,
+        slice: (selector: any) => over(Mesh.slice(mesh, selector)),
+        at: (place: number | Mesh.Coordinates<string>) => {
+          const rank = typeof place === "number" ? place : Mesh.rankAt(mesh, place)
+          if (!mesh.ranks.includes(rank)) throw new RangeError(`rank ${rank} is not among ${mesh.ranks.join(", ")}`)
+          return actor(rank)
+        }
+      }
+    )
+  return over(whole)
+}
