@@ -32,7 +32,7 @@ const reproducesKernel = existsSync(join(moe, "package.json")) &&
 
 // The longest first, so that two lanes end together.
 const steps: ReadonlyArray<Step> = [
-  { name: "documentation", command: ["docs/node_modules/.bin/typedoc", "--options", "docs/typedoc.json"] },
+  { name: "documentation", command: ["docs/node_modules/.bin/typedoc", "--options", "docs/typedoc.config.mjs"] },
   { name: "promises and their tests", command: [process.execPath, "scripts/parity.ts"] },
   { name: "types", command: ["tsc", "-p", "tsconfig.json"] },
   {
