@@ -44,7 +44,7 @@ const steps: ReadonlyArray<Step> = [
     ? [{ name: "kernel from its source", command: [process.execPath, "--run", "kernel", "--", "--check"] as const, cwd: moe }]
     : []),
   { name: "lint", command: ["oxlint", "--deny-warnings", "-f", "unix"] },
-  { name: "format", command: ["dprint", "check"] }
+  { name: "format", command: ["dprint", "check", "--list-different"] }
 ]
 
 const PATH = [join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter)
