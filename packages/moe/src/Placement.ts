@@ -1,0 +1,10 @@
+/**
+ * Which rank holds which expert while nothing has been rebalanced: contiguous blocks, as even as the numbers allow.
+ */
+
+/** The rank of `ranks` that holds an expert of `experts`. */
+export const owner = (expert: number, experts: number, ranks: number): number => Math.floor((expert * ranks) / experts)
+
+/** The experts that a rank of `ranks` holds, in order. Ranks beyond the number of experts hold none. */
+export const resident = (rank: number, experts: number, ranks: number): ReadonlyArray<number> =>
+  Array.from({ length: experts }, (_, e) => e).filter((e) => owner(e, experts, ranks) === rank)
