@@ -1,0 +1,90 @@
+/**
+ * How a process is woken: one FIFO, which libuv polls together with everything else the process waits for. It is rung only if the sleeper's
+ * *parked* word says so. The sleeper sets that word and then reads the counters again, so that a ring is never lost: either it sees what was
+ * published, or the publisher sees the word.
+ */
+import { QueueError } from "@phalanx/core/QueueError"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Fs from "node:fs"
+import * as Net from "node:net"
+import * as Path from "node:path"
+import { errorName, libc } from "./libc.ts"
+import type { Word } from "./memory.ts"
+import { failure, isName, remove } from "./segment.ts"
+
+// Reading and writing both, so that it neither ends nor breaks when the process at the other end does.
+const flags = Fs.constants.O_RDWR | Fs.constants.O_NONBLOCK | Fs.constants.O_NOFOLLOW
+
+const stroke = new Uint8Array(1)
+
+const open = (path: string): number => {
+  const fd = Fs.openSync(path, flags)
+  if (Fs.fstatSync(fd).isFIFO()) return fd
+  Fs.closeSync(fd)
+  throw failure("open doorbell", path, "not a FIFO")
+}
+
+const refuse = (operation: string, path: string) => (cause: unknown): QueueError =>
+  cause instanceof QueueError ? cause : failure(operation, path, (cause as NodeJS.ErrnoException).code ?? String(cause))
+
+/** A doorbell of this process: calls `onRing` on a turn of the event loop after somebody rang. Removed when the scope closes. */
+export const hang = (folder: string, name: string, onRing: () => void): Effect.Effect<void, QueueError, Scope.Scope> => {
+  const path = Path.join(folder, name)
+  return Effect.acquireRelease(
+    Effect.try({
+      try: () => {
+        if (libc().mkfifo(path, 0o600) !== 0) throw failure("create doorbell", path, errorName())
+        try {
+          const onread = { buffer: new Uint8Array(4096), callback: () => (onRing(), true) }
+          const socket = new Net.Socket({ fd: open(path), readable: true, writable: false, onread })
+          socket.on("error", () => socket.destroy())
+          socket.resume()
+          return socket
+        } catch (cause) {
+          remove(folder, name)
+          throw cause
+        }
+      },
+      catch: refuse("create doorbell", path)
+    }),
+    (socket) =>
+      Effect.sync(() => {
+        socket.destroy()
+        remove(folder, name)
+      })
+  )
+}
+
+/** Another process's doorbell, and the word that says whether it has to be rung. */
+export class Ringer {
+  private fd: number | undefined
+  private readonly parked: Word
+
+  constructor(folder: string, name: string, parked: Word) {
+    const path = Path.join(folder, name)
+    if (!isName(name)) throw failure("open doorbell", path, "not the name of a doorbell")
+    try {
+      this.fd = open(path)
+    } catch (cause) {
+      throw refuse("open doorbell", path)(cause)
+    }
+    this.parked = parked
+  }
+
+  /** To be called after what the sleeper waits for was published. */
+  wake(): void {
+    const { index, memory } = this.parked
+    if (memory.load(index) === 0 || memory.compareExchange(index, 1, 0) !== 1 || this.fd === undefined) return
+    try {
+      Fs.writeSync(this.fd, stroke, 0, 1)
+    } catch {
+      // A full FIFO wakes its reader as well as one more byte would.
+    }
+  }
+
+  close(): void {
+    if (this.fd !== undefined) Fs.closeSync(this.fd)
+    this.fd = undefined
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * What the rings are written against: words that processes share, and bytes. A simulation puts its own memory here, with a point of
+ * preemption at every access.
+ */
+
+export interface Memory {
+  /** Sequentially consistent, on the 32-bit word of this index. */
+  readonly load: (word: number) => number
+  readonly store: (word: number, value: number) => void
+  /** Answers what the word held: `expected` if and only if it was replaced. */
+  readonly compareExchange: (word: number, expected: number, value: number) => number
+  /** Plain accesses, ordered only by the ones above. */
+  readonly get: (word: number) => number
+  readonly set: (word: number, value: number) => void
+  readonly read: (offset: number, length: number, target: Uint8Array, at: number) => void
+  readonly write: (offset: number, length: number, source: Uint8Array, from: number) => void
+}
+
+/** One word of a memory. */
+export interface Word {
+  readonly memory: Memory
+  readonly index: number
+}
+
+/** A mapped segment. */
+export class MappedMemory implements Memory {
+  readonly words: Int32Array
+  readonly bytes: Uint8Array
+
+  constructor(buffer: ArrayBuffer) {
+    this.words = new Int32Array(buffer)
+    this.bytes = new Uint8Array(buffer)
+  }
+
+  load(word: number): number {
+    return Atomics.load(this.words, word)
+  }
+
+  store(word: number, value: number): void {
+    Atomics.store(this.words, word, value)
+  }
+
+  compareExchange(word: number, expected: number, value: number): number {
+    return Atomics.compareExchange(this.words, word, expected, value)
+  }
+
+  get(word: number): number {
+    return this.words[word]!
+  }
+
+  set(word: number, value: number): void {
+    this.words[word] = value
+  }
+
+  read(offset: number, length: number, target: Uint8Array, at: number): void {
+    target.set(this.bytes.subarray(offset, offset + length), at)
+  }
+
+  write(offset: number, length: number, source: Uint8Array, from: number): void {
+    this.bytes.set(from === 0 && length === source.length ? source : source.subarray(from, from + length), offset)
+  }
+}
