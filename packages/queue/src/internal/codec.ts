@@ -28,12 +28,11 @@ export const pack = (frame: Frame): Uint8Array => {
   return bytes
 }
 
-/** The frame in `bytes`, sharing no memory with them. Throws on anything else than exactly one array. */
-export const unpack = (bytes: Uint8Array): Frame => {
+/** The frame in the first `length` of `bytes`, sharing no memory with them. Throws on anything else than exactly one array. */
+export const unpack = (bytes: Uint8Array, length: number = bytes.length): Frame => {
   // From a `Buffer` msgpackr would make `Buffer`s.
-  const frame: unknown = unpackr.unpack(
-    Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes
-  )
+  const source = Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes
+  const frame: unknown = unpackr.unpack(source, length)
   if (!Array.isArray(frame)) throw new TypeError("a frame is an array")
   return frame
 }

@@ -1,0 +1,51 @@
+/**
+ * Message queues in shared memory, for a driver and workers on one machine. Linux only.
+ *
+ * A group takes one segment for its requests and one for each rank with that rank's lanes, both in full when they are made. Files are
+ * named `phalanx-…`, have mode 0600 and are gone when the driver's scope closes, whether or not the workers still live then.
+ */
+import { MessageQueues } from "@phalanx/core/MessageQueues"
+import * as Duration from "effect/Duration"
+import * as Layer from "effect/Layer"
+import * as Segment from "./internal/segment.ts"
+import { open } from "./internal/shmDriver.ts"
+import type { Resolved } from "./internal/shmOptions.ts"
+import { peers } from "./internal/shmPeers.ts"
+import { attach } from "./internal/shmWorker.ts"
+
+export interface Options {
+  /** Where segments are made: a memory-backed folder, an absolute path. Default `/dev/shm`. */
+  readonly folder?: string | undefined
+  /** Bytes of a group's request ring, rounded up to a power of two. Default 4 MiB. */
+  readonly ringBytes?: number | undefined
+  /** Bytes of each reply lane, private lane and lane between two ranks, rounded up to a power of two. Default 256 KiB. */
+  readonly laneBytes?: number | undefined
+  /**
+   * For how long after the last frame a process goes on looking for the next before it sleeps, if frames usually follow each other
+   * that closely. Default 100 microseconds; no time at all while a group has more processes than the machine has processors.
+   */
+  readonly spin?: Duration.Input | undefined
+}
+
+const powerOfTwo = (bytes: number): number => Math.max(4096, 2 ** Math.ceil(Math.log2(bytes)))
+
+const resolve = (options: Options): Resolved => ({
+  folder: options.folder ?? Segment.defaultFolder,
+  ringBytes: powerOfTwo(options.ringBytes ?? 4 * 1024 * 1024),
+  laneBytes: powerOfTwo(options.laneBytes ?? 256 * 1024),
+  spinMicros: Duration.toMillis(options.spin ?? "100 micros") * 1000
+})
+
+/** Shared-memory queues with these options. Opening and attaching fail with `QueueError`. */
+export const layerWith = (options: Options): Layer.Layer<MessageQueues> =>
+  Layer.sync(MessageQueues, () => {
+    const resolved = resolve(options)
+    return MessageQueues.of({
+      open: (publisher) => open(resolved, publisher),
+      attach: (handle, subscriber) => attach(resolved, handle, subscriber),
+      peers: (lanes) => peers(resolved, lanes)
+    })
+  })
+
+/** Shared-memory queues in `/dev/shm`, with every option's default. */
+export const layer: Layer.Layer<MessageQueues> = layerWith({})

@@ -1,0 +1,83 @@
+/**
+ * This process's doorbell for one group, hung once however many of the group's queues the process uses, and the ringers of others.
+ */
+import type { QueueError } from "@phalanx/core/QueueError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as Doorbell from "./doorbell.ts"
+import type { Word } from "./memory.ts"
+import * as Poller from "./poller.ts"
+import * as Segment from "./segment.ts"
+
+interface Hung {
+  readonly name: string
+  readonly scope: Scope.Closeable
+  users: number
+}
+
+const hung = new Map<string, Hung>()
+
+/** The name of this process's doorbell in the folder, for the group whose files have this prefix; taken down with its last user. */
+export const acquire = (folder: string, prefix: string): Effect.Effect<string, QueueError, Scope.Scope> => {
+  const key = `${folder}/${prefix}`
+  return Effect.map(
+    Effect.acquireRelease(
+      Effect.suspend(() => {
+        const present = hung.get(key)
+        if (present !== undefined) {
+          present.users++
+          return Effect.succeed(present)
+        }
+        const created: Hung = { name: Segment.name(prefix), scope: Scope.makeUnsafe(), users: 1 }
+        return Effect.map(Doorbell.hang(folder, created.name, Poller.wake).pipe(Scope.provide(created.scope)), () => {
+          hung.set(key, created)
+          return created
+        })
+      }),
+      (bell) =>
+        Effect.suspend(() => {
+          if (--bell.users > 0) return Effect.void
+          hung.delete(key)
+          return Scope.close(bell.scope, Exit.void)
+        })
+    ),
+    (bell) => bell.name
+  )
+}
+
+/** Wakes one process; opens its doorbell when it first has to be rung, which is when that process has parked. */
+export class LazyRinger {
+  private ringer: Doorbell.Ringer | undefined
+  private broken = false
+  private readonly folder: string
+  private readonly name: () => string
+  private readonly parked: Word
+
+  constructor(folder: string, name: () => string, parked: Word) {
+    this.folder = folder
+    this.name = name
+    this.parked = parked
+  }
+
+  wake(): void {
+    if (this.parked.memory.load(this.parked.index) === 0) return
+    if (this.ringer === undefined) {
+      if (this.broken) return
+      try {
+        this.ringer = new Doorbell.Ringer(this.folder, this.name(), this.parked)
+      } catch {
+        // A process that ends takes its doorbell down: there is nobody to wake.
+        this.broken = true
+        return
+      }
+    }
+    this.ringer.wake()
+  }
+
+  close(): void {
+    this.ringer?.close()
+    this.ringer = undefined
+    this.broken = true
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * The writing end of a group's request ring. A rank that keeps the ring full for 50 ms is lapped: its consumed word is marked, the pieces it has
+ * not read are copied out of the ring, where they still are, and reach it by its private lane, as does everything later until it has
+ * emptied that lane. Then it reads the ring again.
+ *
+ * A reader keeps the order without any marker in the lane: it loads its consumed word first, empties the private lane next, and reads the
+ * ring last, from what it loaded. Whatever was put in the lane before the word was set is older than the ring's frames at that word; whatever
+ * is put there later makes the compare-exchange on that word fail.
+ */
+import type { Word } from "./memory.ts"
+import { LAPPED, type Ring } from "./ring.ts"
+import { type Reading, type Rest, Writer } from "./writer.ts"
+
+export interface Rank {
+  readonly rank: number
+  readonly reading: Reading
+  /** The private lane. */
+  readonly lane: Writer
+  lapped: boolean
+}
+
+const has = (tags: Int32Array, rank: number): boolean => (tags[rank >>> 5]! & (1 << (rank & 31))) !== 0
+
+const without = (tags: Int32Array, rank: number): void => {
+  tags[rank >>> 5]! &= ~(1 << (rank & 31))
+}
+
+export class Requests {
+  readonly writer: Writer
+  readonly ranks = new Map<number, Rank>()
+  /** Since when the ring lacks room, in the caller's milliseconds; 0 while it does not. */
+  private fullSince = 0
+  private readonly tags: Int32Array
+  private readonly patience: number
+  private lapped = 0
+
+  constructor(ring: Ring, patience: number) {
+    this.writer = new Writer(ring)
+    this.tags = new Int32Array(ring.geometry.tags)
+    this.patience = patience
+  }
+
+  connect(rank: number, consumed: Word, lane: Writer): void {
+    this.ranks.set(rank, { rank, reading: this.writer.admit(rank, consumed), lane, lapped: false })
+  }
+
+  /** Drops what waits for the rank and asks it for nothing any more. */
+  disconnect(rank: number): void {
+    const entry = this.ranks.get(rank)
+    if (entry === undefined) return
+    this.ranks.delete(rank)
+    if (entry.lapped) this.lapped--
+    this.writer.dismiss(entry.reading)
+    this.withdraw(rank, () => {})
+  }
+
+  /** Takes a rank off the frames that wait, and hands over what it has not got of each. */
+  private withdraw(rank: number, each: (rest: Rest) => void): void {
+    let emptied = false
+    for (const rest of this.writer.waiting) {
+      if (!has(rest.tags, rank)) continue
+      each(rest)
+      without(rest.tags, rank)
+      emptied ||= rest.tags.every((word) => word === 0)
+    }
+    if (emptied) this.writer.retain((rest) => rest.tags.some((word) => word !== 0))
+  }
+
+  /** Appends a frame for the ranks; those that are not connected are left out. */
+  publish(data: Uint8Array, ranks: ReadonlyArray<number>, now: () => number): void {
+    const { tags } = this
+    tags.fill(0)
+    let some = false
+    for (let index = 0; index < ranks.length; index++) {
+      const rank = ranks[index]!
+      const entry = this.ranks.get(rank)
+      if (entry === undefined) continue
+      if (entry.lapped) {
+        entry.lane.publish(data)
+        this.askDrained(entry)
+      } else {
+        tags[rank >>> 5]! |= 1 << (rank & 31)
+        some = true
+      }
+    }
+    if (some && !this.writer.publish(data, tags) && this.fullSince === 0) this.fullSince = now()
+  }
+
+  /** Moves on what waits; to be called when readers have advanced, and when `due` says so. */
+  flush(now: number): void {
+    if (this.lapped > 0) this.readmit()
+    if (!this.writer.flush() && now - this.fullSince >= this.patience) this.lapBlockers()
+    if (this.writer.waiting.length === 0) this.fullSince = 0
+  }
+
+  /** In how many milliseconds `flush` must be called at the latest; `undefined` while nothing waits for the ring. */
+  due(now: number): number | undefined {
+    if (this.writer.waiting.length === 0) return undefined
+    return Math.max(this.fullSince + this.patience - now, this.patience / 10)
+  }
+
+  ready(): boolean {
+    if (this.writer.ready()) return true
+    if (this.lapped === 0) return false
+    for (const rank of this.ranks.values()) if (rank.lapped && (rank.lane.ready() || rank.lane.drained())) return true
+    return false
+  }
+
+  /** Has the rank ring when it has emptied its private lane. */
+  private askDrained(rank: Rank): void {
+    rank.lane.ring.memory.store(rank.lane.ring.geometry.wantsRoom, 1)
+  }
+
+  private readmit(): void {
+    for (const rank of this.ranks.values()) {
+      if (!rank.lapped) continue
+      rank.lane.flush()
+      if (!rank.lane.drained()) {
+        this.askDrained(rank)
+        continue
+      }
+      const { consumed } = rank.reading
+      rank.lapped = false
+      this.lapped--
+      rank.reading.named = this.writer.position
+      consumed.memory.store(consumed.index, this.writer.position)
+      this.writer.readers.push(rank.reading)
+      rank.lane.ring.memory.store(rank.lane.ring.geometry.wantsRoom, 0)
+    }
+  }
+
+  /** Laps whoever keeps the next piece out, unless everybody does: then nobody is delayed by another. */
+  private lapBlockers(): void {
+    const { writer } = this
+    while (writer.waiting.length > 0) {
+      const room = writer.ring.units - writer.wants()
+      const blockers = [...this.ranks.values()].filter((rank) => !rank.lapped && writer.lag(rank.reading) > room)
+      if (blockers.length === 0 || blockers.length === writer.readers.length) return
+      for (const rank of blockers) this.lap(rank)
+      if (writer.flush()) return
+    }
+  }
+
+  private lap(rank: Rank): void {
+    const { consumed } = rank.reading
+    const { ring } = this.writer
+    let from = consumed.memory.load(consumed.index)
+    for (;;) {
+      const found = consumed.memory.compareExchange(consumed.index, from, from | LAPPED)
+      if (found === from) break
+      from = found
+    }
+    rank.lapped = true
+    this.lapped++
+    this.writer.dismiss(rank.reading)
+    while (from !== this.writer.position) {
+      const length = ring.header(from, 0)
+      if ((ring.tag(from, rank.rank >>> 5) & (1 << (rank.rank & 31))) !== 0) {
+        const piece = new Uint8Array(length)
+        ring.read(from, length, piece, 0)
+        rank.lane.append(piece, ring.header(from, 2) >>> 0, ring.header(from, 1) >>> 0)
+      }
+      from = (from + ring.size(length)) | 0
+    }
+    this.withdraw(rank.rank, (rest) => rank.lane.append(rest.data.subarray(rest.sent), rest.base + rest.sent, rest.total))
+    this.askDrained(rank)
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * The driver's end of a group in shared memory: the request ring in a segment of the group, and one segment for each incarnation of a rank
+ * with its lanes, so that a former incarnation that still runs writes and reads where nobody else does.
+ */
+import type { Frame, Handle, Packed, Publisher, PublisherOptions } from "@phalanx/core/MessageQueues"
+import type { QueueError } from "@phalanx/core/QueueError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as Bell from "./bell.ts"
+import * as Codec from "./codec.ts"
+import * as Layout from "./layout.ts"
+import { MappedMemory } from "./memory.ts"
+import * as Poller from "./poller.ts"
+import { Requests } from "./requests.ts"
+import { Assembly, Reader } from "./ring.ts"
+import * as Segment from "./segment.ts"
+import { batch, frameLimit, type Resolved, spinWith } from "./shmOptions.ts"
+import { Writer } from "./writer.ts"
+
+/** How long a rank may keep the request ring full, in milliseconds. */
+const patience = 50
+
+class ShmPacked implements Packed {
+  readonly data: Uint8Array
+  constructor(data: Uint8Array) {
+    this.data = data
+  }
+  get bytes(): number {
+    return this.data.length
+  }
+}
+
+interface Connection {
+  readonly rank: number
+  readonly memory: MappedMemory
+  readonly scope: Scope.Closeable
+  readonly control: Writer
+  readonly private: Writer
+  readonly replies: Reader
+  readonly ringer: Bell.LazyRinger
+  open: boolean
+}
+
+const writerOf = (lane: Layout.Lane): Writer => new Writer(lane.ring, lane.consumed)
+
+export const open = Effect.fnUntraced(function*(layer: Resolved, options: PublisherOptions) {
+  const { folder } = layer
+  const prefix = Segment.prefix(options.group, options.secret)
+  const sizes: Layout.LaneSizes = { control: Math.max(4096, layer.laneBytes / 4), private: layer.laneBytes, reply: layer.laneBytes }
+  const bytes = Layout.group.bytes(layer.ringBytes)
+  yield* Segment.reserve("open queues", folder, bytes + options.ranks * Layout.rank.bytes(sizes))
+  // Closed last: whatever killed workers have left behind.
+  yield* Effect.addFinalizer(() => Effect.sync(() => Segment.sweep(folder, prefix)))
+
+  const ringName = Segment.name(prefix)
+  const memory = new MappedMemory(yield* Segment.create(folder, ringName, bytes))
+  Layout.sign(memory, [options.ranks, layer.ringBytes])
+  const bell = yield* Bell.acquire(folder, prefix)
+  const requests = new Requests(Layout.group.ring(memory, layer.ringBytes, options.ranks), patience)
+  const connections = new Map<number, Connection>()
+  let timer: NodeJS.Timeout | undefined
+
+  const countProcesses = () => memory.store(Layout.group.processes, connections.size + 1)
+
+  const close = (connection: Connection, state: number): void => {
+    if (!connection.open) return
+    connection.open = false
+    connections.delete(connection.rank)
+    requests.disconnect(connection.rank)
+    countProcesses()
+    connection.memory.store(Layout.rank.state, state)
+    connection.ringer.wake()
+    connection.ringer.close()
+    Effect.runFork(Scope.close(connection.scope, Exit.void))
+  }
+
+  const flushRequests = (): void => {
+    const now = performance.now()
+    requests.flush(now)
+    const due = requests.due(now)
+    if (due === undefined) clearTimeout(timer)
+    else if (timer === undefined) timer = setTimeout(onTimer, due)
+    if (due === undefined) timer = undefined
+    for (const connection of connections.values()) connection.ringer.wake()
+  }
+  const onTimer = (): void => {
+    timer = undefined
+    flushRequests()
+  }
+
+  const lose = (connection: Connection, issue: string): void => {
+    close(connection, Layout.State.closed)
+    options.lost(connection.rank, issue)
+  }
+
+  const receive = (connection: Connection): boolean => {
+    const { replies } = connection
+    let worked = false
+    for (let count = 0; count < batch && connection.open; count++) {
+      const taken = replies.take()
+      if (taken === "empty") break
+      worked = true
+      if (taken === "part") break
+      if (taken !== "frame") {
+        lose(connection, "bytes on its reply lane that no worker of this version writes")
+        break
+      }
+      let frame: Frame
+      try {
+        frame = Codec.unpack(replies.assembly.bytes, replies.assembly.length)
+      } catch (cause) {
+        lose(connection, `a reply that is not MessagePack: ${(cause as Error).message}`)
+        break
+      }
+      options.receive(connection.rank, frame)
+    }
+    if (worked && connection.memory.load(replies.ring.geometry.wantsRoom) !== 0) connection.ringer.wake()
+    if (!worked && connection.memory.load(Layout.rank.state) === Layout.State.left) close(connection, Layout.State.left)
+    return worked
+  }
+
+  const source: Poller.Source = {
+    poll: () => {
+      let worked = false
+      for (const connection of connections.values()) {
+        if (receive(connection)) worked = true
+        if (connection.control.ready() || connection.private.ready()) {
+          connection.control.flush()
+          connection.private.flush()
+          connection.ringer.wake()
+          worked = true
+        }
+      }
+      if (requests.ready()) {
+        flushRequests()
+        worked = true
+      }
+      return worked
+    },
+    ready: () => {
+      for (const connection of connections.values()) {
+        if (connection.replies.ready() || connection.control.ready() || connection.private.ready()) return true
+        if (connection.memory.load(Layout.rank.state) === Layout.State.left) return true
+      }
+      return requests.ready()
+    },
+    park: (parked) => memory.store(Layout.group.driverParked, parked),
+    spin: () => spinWith(layer, connections.size + 1)
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => Poller.add(source)),
+    () =>
+      Effect.sync(() => {
+        Poller.drop(source)
+        clearTimeout(timer)
+        for (const connection of [...connections.values()]) close(connection, Layout.State.closed)
+      })
+  )
+  countProcesses()
+
+  const connect = Effect.fnUntraced(function*(rank: number, incarnation: number) {
+    const former = connections.get(rank)
+    if (former !== undefined) close(former, Layout.State.replaced)
+    const scope = Scope.makeUnsafe()
+    const lanesName = Segment.name(prefix)
+    const lanes = new MappedMemory(
+      yield* Segment.create(folder, lanesName, Layout.rank.bytes(sizes)).pipe(
+        Scope.provide(scope),
+        Effect.tapError(() => Scope.close(scope, Exit.void))
+      )
+    )
+    Layout.sign(lanes, [rank, incarnation, sizes.control, sizes.private, sizes.reply])
+    const reply = Layout.rank.reply(lanes, sizes)
+    const connection: Connection = {
+      rank,
+      memory: lanes,
+      scope,
+      control: writerOf(Layout.rank.control(lanes, sizes)),
+      private: writerOf(Layout.rank.private(lanes, sizes)),
+      replies: new Reader(reply.ring, reply.consumed, new Assembly(frameLimit)),
+      ringer: new Bell.LazyRinger(folder, () => Layout.rank.bell(lanes), { memory: lanes, index: Layout.rank.parked }),
+      open: true
+    }
+    requests.connect(rank, { memory: lanes, index: Layout.rank.consumed }, connection.private)
+    connections.set(rank, connection)
+    countProcesses()
+    const handle: Handle = {
+      transport: "shm",
+      data: {
+        folder,
+        ring: ringName,
+        lanes: lanesName,
+        bell,
+        rank,
+        incarnation,
+        ranks: options.ranks,
+        ringBytes: layer.ringBytes,
+        ...sizes
+      }
+    }
+    return handle
+  })
+
+  const publisher: Publisher = {
+    transport: "shm",
+    pack: (frame) => new ShmPacked(Codec.pack(frame)),
+    publish: (packed, ranks) => {
+      requests.publish((packed as ShmPacked).data, ranks, performance.now)
+      if (requests.writer.waiting.length > 0 && timer === undefined) flushRequests()
+      for (let index = 0; index < ranks.length; index++) connections.get(ranks[index]!)?.ringer.wake()
+    },
+    control: (rank, frame) => {
+      const connection = connections.get(rank)
+      if (connection === undefined) return
+      connection.control.publish(Codec.pack(frame))
+      connection.ringer.wake()
+    },
+    connect: (rank, incarnation): Effect.Effect<Handle, QueueError> => Effect.uninterruptible(connect(rank, incarnation)),
+    disconnect: (rank) => {
+      const connection = connections.get(rank)
+      if (connection !== undefined) close(connection, Layout.State.closed)
+    }
+  }
+  return publisher
+})

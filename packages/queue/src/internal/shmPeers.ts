@@ -1,0 +1,117 @@
+/** Lanes between ranks: each rank makes one segment with its lanes to every other. One generation of ranks connects once. */
+import type { Handle, PeerLanes, Peers, PeersOptions } from "@phalanx/core/MessageQueues"
+import * as Effect from "effect/Effect"
+import * as Bell from "./bell.ts"
+import * as Layout from "./layout.ts"
+import { MappedMemory } from "./memory.ts"
+import * as Poller from "./poller.ts"
+import { Assembly, Reader } from "./ring.ts"
+import * as Segment from "./segment.ts"
+import { batch, decode, frameLimit, mismatch, PeerHandle, type Resolved, spinWith } from "./shmOptions.ts"
+import { Writer } from "./writer.ts"
+
+interface Peer {
+  readonly rank: number
+  readonly writer: Writer
+  readonly reader: Reader
+  readonly ringer: Bell.LazyRinger
+  lost: boolean
+}
+
+export const peers = Effect.fnUntraced(function*(layer: Resolved, options: PeersOptions) {
+  const { folder, laneBytes } = layer
+  const { rank: self, ranks } = options
+  const prefix = Segment.prefix(options.group, options.secret)
+  const segment = Segment.name(prefix)
+  const bytes = Layout.peers.bytes(ranks, laneBytes)
+  yield* Segment.reserve("open lanes between ranks", folder, bytes)
+  const memory = new MappedMemory(yield* Segment.create(folder, segment, bytes))
+  Layout.sign(memory, [self, ranks, laneBytes])
+  const bell = yield* Bell.acquire(folder, prefix)
+
+  const link = Effect.fnUntraced(function*(handle: Handle, rank: number) {
+    const data = yield* decode(PeerHandle, handle)
+    const theirs = new MappedMemory(yield* Segment.attach(data.folder, data.segment, Layout.peers.bytes(data.ranks, data.laneBytes)))
+    if (data.rank !== rank || !Layout.isSigned(theirs, [rank, data.ranks, data.laneBytes]) || self >= data.ranks) {
+      return yield* mismatch(data.segment)
+    }
+    const outgoing = Layout.peers.lane(memory, ranks, laneBytes, rank)
+    const incoming = Layout.peers.lane(theirs, data.ranks, data.laneBytes, self)
+    const ringer = new Bell.LazyRinger(data.folder, () => data.bell, { memory: theirs, index: Layout.peers.parked })
+    yield* Effect.addFinalizer(() => Effect.sync(() => ringer.close()))
+    const peer: Peer = {
+      rank,
+      writer: new Writer(outgoing.ring, outgoing.consumed),
+      reader: new Reader(incoming.ring, incoming.consumed, new Assembly(frameLimit)),
+      ringer,
+      lost: false
+    }
+    return peer
+  })
+
+  const receive = (peer: Peer): boolean => {
+    const { assembly, ring } = peer.reader
+    let worked = false
+    for (let count = 0; count < batch && !peer.lost; count++) {
+      const taken = peer.reader.take()
+      if (taken === "empty") break
+      worked = true
+      if (taken === "part") break
+      if (taken === "frame") {
+        options.receive(peer.rank, assembly.tag0 >>> 0, assembly.tag1 >>> 0, assembly.own())
+      } else {
+        peer.lost = true
+        options.lost(peer.rank, "bytes on its lane that no rank of this version writes")
+      }
+    }
+    if (worked && ring.memory.load(ring.geometry.wantsRoom) !== 0) peer.ringer.wake()
+    return worked
+  }
+
+  const connect = Effect.fnUntraced(function*(handles: ReadonlyArray<Handle>) {
+    const others: Array<Peer> = []
+    for (let rank = 0; rank < handles.length && rank < ranks; rank++) {
+      if (rank !== self) others.push(yield* link(handles[rank]!, rank))
+    }
+    const byRank = new Map(others.map((peer) => [peer.rank, peer]))
+    const source: Poller.Source = {
+      poll: () => {
+        let worked = false
+        for (const peer of others) {
+          if (receive(peer)) worked = true
+          if (peer.writer.ready()) {
+            peer.writer.flush()
+            peer.ringer.wake()
+            worked = true
+          }
+        }
+        return worked
+      },
+      ready: () => others.some((peer) => (!peer.lost && peer.reader.ready()) || peer.writer.ready()),
+      park: (parked) => memory.store(Layout.peers.parked, parked),
+      spin: () => spinWith(layer, ranks)
+    }
+    yield* Effect.acquireRelease(Effect.sync(() => Poller.add(source)), () => Effect.sync(() => Poller.drop(source)))
+    const tags = new Int32Array(2)
+    const lanes: PeerLanes = {
+      send: (to, channel, sequence, data) => {
+        const peer = byRank.get(to)
+        if (peer === undefined || peer.lost) return
+        tags[0] = channel
+        tags[1] = sequence
+        // What does not fit at once outlives this call, in which alone the caller's bytes are as they are.
+        const { writer } = peer
+        const fits = writer.waiting.length === 0 && data.length <= writer.ring.pieceLimit && writer.fits(writer.ring.size(data.length))
+        writer.publish(fits ? data : data.slice(), tags)
+        peer.ringer.wake()
+      }
+    }
+    return lanes
+  })
+
+  const result: Peers = {
+    handle: { transport: "shm", data: { folder, segment, bell, rank: self, ranks, laneBytes } },
+    connect
+  }
+  return result
+})

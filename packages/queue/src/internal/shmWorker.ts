@@ -1,0 +1,173 @@
+/** A worker's end of a group in shared memory. */
+import type { Handle, Subscriber, SubscriberOptions } from "@phalanx/core/MessageQueues"
+import { QueueError } from "@phalanx/core/QueueError"
+import * as Effect from "effect/Effect"
+import * as Bell from "./bell.ts"
+import * as Codec from "./codec.ts"
+import * as Layout from "./layout.ts"
+import { MappedMemory } from "./memory.ts"
+import * as Poller from "./poller.ts"
+import { Assembly, LAPPED, Reader } from "./ring.ts"
+import * as Segment from "./segment.ts"
+import { batch, decode, frameLimit, GroupHandle, mismatch, type Resolved, spinWith } from "./shmOptions.ts"
+import { Writer } from "./writer.ts"
+
+const goodbyes: Record<number, string> = {
+  [Layout.State.closed]: "the driver closed this rank's lanes",
+  [Layout.State.replaced]: "replaced by a later incarnation of this rank"
+}
+
+export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handle, options: SubscriberOptions) {
+  const data = yield* decode(GroupHandle, handle)
+  const sizes: Layout.LaneSizes = data
+  const ringMemory = new MappedMemory(yield* Segment.attach(data.folder, data.ring, Layout.group.bytes(data.ringBytes)))
+  const memory = new MappedMemory(yield* Segment.attach(data.folder, data.lanes, Layout.rank.bytes(sizes)))
+  if (!Layout.isSigned(ringMemory, [data.ranks, data.ringBytes])) return yield* mismatch(data.ring)
+  if (!Layout.isSigned(memory, [data.rank, data.incarnation, sizes.control, sizes.private, sizes.reply])) return yield* mismatch(data.lanes)
+
+  const bell = yield* Bell.acquire(data.folder, Segment.prefixOf(data.lanes))
+  const driver = new Bell.LazyRinger(data.folder, () => data.bell, { memory: ringMemory, index: Layout.group.driverParked })
+  yield* Effect.addFinalizer(() => Effect.sync(() => driver.close()))
+
+  const controlLane = Layout.rank.control(memory, sizes)
+  const privateLane = Layout.rank.private(memory, sizes)
+  const replyLane = Layout.rank.reply(memory, sizes)
+  const control = new Reader(controlLane.ring, controlLane.consumed, new Assembly(frameLimit))
+  const requests = new Assembly(frameLimit)
+  const privately = new Reader(privateLane.ring, privateLane.consumed, requests)
+  const ring = new Reader(
+    Layout.group.ring(ringMemory, data.ringBytes, data.ranks),
+    { memory, index: Layout.rank.consumed },
+    requests,
+    data.rank
+  )
+  const replies = new Writer(replyLane.ring, replyLane.consumed)
+  let flushed: Array<() => void> = []
+  let alive = true
+
+  const tellFlushed = (): void => {
+    if (flushed.length === 0 || (alive && replies.waiting.length > 0)) return
+    const resumes = flushed
+    flushed = []
+    for (const resume of resumes) resume()
+  }
+
+  const end = (): void => {
+    alive = false
+    Poller.drop(source)
+    tellFlushed()
+  }
+
+  const lose = (issue: string): void => {
+    if (!alive) return
+    end()
+    options.lost(issue)
+  }
+
+  /** Delivers the next frame of a stream; whether there may be more. */
+  const deliver = (reader: Reader): boolean => {
+    const taken = reader.take()
+    if (taken === "empty" || taken === "part" || taken === "moved") return false
+    if (taken === "junk") {
+      lose("bytes on its lanes that no driver of this version writes")
+      return false
+    }
+    let frame: ReadonlyArray<unknown>
+    try {
+      frame = Codec.unpack(reader.assembly.bytes, reader.assembly.length)
+    } catch (cause) {
+      lose(`a frame that is not MessagePack: ${(cause as Error).message}`)
+      return false
+    }
+    options.receive(frame)
+    return alive
+  }
+
+  const tellRoom = (reader: Reader): void => {
+    if (reader.ring.memory.load(reader.ring.geometry.wantsRoom) !== 0) driver.wake()
+  }
+
+  /** Control frames overtake everything. */
+  const pollControl = (): boolean => {
+    if (!control.ready()) return false
+    while (deliver(control)) { /* until there are none */ }
+    tellRoom(control)
+    return true
+  }
+
+  const pollRequests = (): boolean => {
+    // First the word, then the private lane, then the ring from that word on: see `requests.ts` for why the order holds.
+    const word = ring.load()
+    let left = batch
+    if (privately.ready()) {
+      while (left-- > 0 && alive && deliver(privately)) pollControl()
+      tellRoom(privately)
+      if (left < 0 || !alive) return true
+    }
+    if ((word & LAPPED) !== 0) return left < batch
+    ring.position = word
+    if (!ring.ready()) return left < batch
+    while (left-- > 0 && deliver(ring)) pollControl()
+    tellRoom(ring)
+    return true
+  }
+
+  const source: Poller.Source = {
+    poll: () => {
+      let worked = pollControl()
+      if (alive) worked = pollRequests() || worked
+      if (replies.ready()) {
+        replies.flush()
+        driver.wake()
+        worked = true
+      }
+      tellFlushed()
+      if (!worked && alive) {
+        const goodbye = goodbyes[memory.load(Layout.rank.state)]
+        if (goodbye !== undefined) lose(goodbye)
+      }
+      return worked
+    },
+    ready: () =>
+      control.ready() || privately.ready() || ((ring.load() & LAPPED) === 0 && ring.ready()) || replies.ready()
+      || memory.load(Layout.rank.state) !== Layout.State.attached,
+    park: (parked) => memory.store(Layout.rank.parked, parked),
+    spin: () => spinWith(layer, ringMemory.load(Layout.group.processes))
+  }
+
+  yield* Effect.acquireRelease(
+    Effect.suspend(() => {
+      Layout.rank.setBell(memory, bell)
+      if (memory.compareExchange(Layout.rank.state, Layout.State.open, Layout.State.attached) === Layout.State.open) {
+        Poller.add(source)
+        return Effect.void
+      }
+      return Effect.fail(
+        new QueueError({
+          operation: "attach to",
+          where: data.lanes,
+          issue: goodbyes[memory.load(Layout.rank.state)] ?? "another reader has attached already",
+          advice: "Connect the rank again and attach with the new handle"
+        })
+      )
+    }),
+    () =>
+      Effect.sync(() => {
+        end()
+        if (memory.compareExchange(Layout.rank.state, Layout.State.attached, Layout.State.left) === Layout.State.attached) driver.wake()
+      })
+  )
+
+  const subscriber: Subscriber = {
+    send: (frame) => {
+      if (!alive) return
+      replies.publish(Codec.pack(frame))
+      driver.wake()
+    },
+    flush: Effect.callback<void>((resume) => {
+      if (!alive || replies.waiting.length === 0) return resume(Effect.void)
+      flushed.push(() => resume(Effect.void))
+    })
+  }
+  return subscriber
+})
