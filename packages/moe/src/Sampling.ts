@@ -2,13 +2,12 @@
  * Chooses the next byte. Randomness is a function of (seed, position) alone, so that a byte does not depend on the batch, the rank or the
  * attempt that computed it.
  */
+import * as Schema from "effect/Schema"
 import { exp } from "./internal/exp.ts"
 
-/** `temperature` 0 is greedy; above, it divides the logits. `seed` is any integer; its low 64 bits count. */
-export interface Sampling {
-  readonly temperature: number
-  readonly seed: number
-}
+/** `temperature` 0 is greedy; above, it divides the logits. `seed` is any integer. */
+export const Sampling = Schema.Struct({ temperature: Schema.Finite, seed: Schema.Int })
+export type Sampling = typeof Sampling.Type
 
 /** Greedy decoding. */
 export const greedy: Sampling = { temperature: 0, seed: 0 }

@@ -46,8 +46,7 @@ export const loadDense = Effect.fnUntraced(function*(
     arena.bytes().set(bytes, at)
     return at
   }
-  const tensor = (name: string, rows?: { readonly from: number; readonly to: number }) =>
-    Effect.map(model.tensor(name, rows), put)
+  const tensor = (name: string, rows?: { readonly from: number; readonly to: number }) => Effect.map(model.tensor(name, rows), put)
   const matrix = Effect.fnUntraced(function*(name: string, rows: { readonly from: number; readonly to: number }) {
     return { weight: yield* tensor(`${name}.weight`, rows), scale: yield* tensor(`${name}.scale`, rows) }
   })

@@ -1,0 +1,83 @@
+/**
+ * The protocol between the driver that schedules and the ranks that compute: one `step` fan-out a forward pass. A mesh of `dp` × `tp` ranks; a request is
+ * owned by one coordinate of `dp`, whose `tp` ranks split its attention heads; experts are spread over all ranks of both.
+ */
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
+import * as Schema from "effect/Schema"
+
+/** A request as its owner gets it. `tokens`: byte 0 and the prompt. It ends with byte 0, after `maxTokens` bytes, or where the context is full. */
+export const Opening = Schema.Struct({
+  id: Schema.Int,
+  tokens: Schema.Uint8Array,
+  maxTokens: Schema.Int,
+  sampling: Schema.Struct({ temperature: Schema.Finite, seed: Schema.Int })
+})
+export type Opening = typeof Opening.Type
+
+/** What one coordinate of `dp` does in one step. */
+export const Part = Schema.Struct({
+  open: Schema.Array(Opening),
+  /** Requests that advance, and by how many of their known bytes: a chunk of the prompt, or the one byte that its owner sampled last. */
+  run: Schema.Array(Schema.Struct({ id: Schema.Int, take: Schema.Int })),
+  /** Requests that nobody waits for any more. */
+  close: Schema.Array(Schema.Int)
+})
+export type Part = typeof Part.Type
+
+/** One step of all ranks; `parts` by coordinate of `dp`. */
+export const Plan = Schema.Struct({ step: Schema.Int, parts: Schema.Array(Part) })
+export type Plan = typeof Plan.Type
+
+/** What a rank did in one step. */
+export const StepReply = Schema.Struct({
+  /** Request and sampled byte, 0 being the end; empty from ranks other than the first of their `tp`. */
+  tokens: Schema.Array(Schema.Tuple([Schema.Int, Schema.Int])),
+  /** Requests of the plan that had ended before it came: a step past the end. */
+  dropped: Schema.Int,
+  /** Milliseconds in own arithmetic, and in waiting for other ranks. */
+  computed: Schema.Finite,
+  waited: Schema.Finite
+})
+export type StepReply = typeof StepReply.Type
+
+/** What a rank holds. */
+export const Description = Schema.Struct({
+  rank: Schema.Int,
+  pid: Schema.Int,
+  /** Resident experts, the same of every layer. */
+  experts: Schema.Array(Schema.Int),
+  /** Bytes of the weights file that it read. */
+  bytesRead: Schema.Int,
+  memoryBytes: Schema.Int
+})
+export type Description = typeof Description.Type
+
+/** What a rank has done since it started. */
+export const Usage = Schema.Struct({
+  steps: Schema.Int,
+  /** Bytes sent to each rank in collectives. */
+  sent: Schema.Array(Schema.Int),
+  /** Expert evaluations: rows that this rank's experts processed. */
+  expertRows: Schema.Int,
+  dropped: Schema.Int,
+  /** Requests whose keys and values it holds. */
+  requests: Schema.Int
+})
+export type Usage = typeof Usage.Type
+
+/** The worker's module. `weights` is another file than the one that ships with the package; each rank opens it for itself, the driver never. */
+export const entry = (options?: { readonly weights?: URL | undefined }): URL => {
+  const url = new URL("./worker.ts", import.meta.url)
+  if (options?.weights !== undefined) url.searchParams.set("weights", options.weights.href)
+  return url
+}
+
+/** What a model worker serves. */
+export class Moe extends RpcGroup.make(
+  Rpc.make("describe", { success: Description }),
+  Rpc.make("step", { payload: Plan, success: StepReply }),
+  Rpc.make("usage", { success: Usage }),
+  /** Logits after the request's last byte, for comparing with the reference; computed alone, touching no request. */
+  Rpc.make("logits", { payload: { tokens: Schema.Uint8Array, chunk: Schema.Int }, success: Schema.Array(Schema.Finite) })
+) {}

@@ -1,0 +1,131 @@
+/**
+ * Decides what every rank does in the next step: continuous batching as a pure state machine, so that it can be tested by tables and run without a clock.
+ *
+ * It plans ahead of what it knows (a request may have ended in a step whose replies are still out), because owners feed their own next byte. What it plans
+ * for a request that has ended is dropped by the owner.
+ */
+import type { Opening, Part, Plan } from "./Moe.ts"
+
+/** Limits of one step, which bound its time: a rank advances at most `rows` bytes, of at most `requests` requests, by at most `chunk` of one prompt. */
+export interface Limits {
+  readonly requests: number
+  readonly rows: number
+  readonly chunk: number
+  /** Bytes that a request may hold: byte 0, prompt and output. */
+  readonly context: number
+}
+
+interface Running {
+  readonly opening: Opening
+  readonly dp: number
+  /** Known bytes that are planned to be taken in so far. */
+  planned: number
+  /** Bytes planned to be sampled, and those that have come back. */
+  sampled: number
+  received: number
+}
+
+/** A sampled byte, and whether it was the request's last. */
+export interface Token {
+  readonly id: number
+  readonly byte: number
+  readonly finish: "stop" | "length" | undefined
+}
+
+export interface Scheduler {
+  readonly submit: (opening: Opening) => void
+  /** Forgets a request; its owner is told in the next plan. */
+  readonly cancel: (id: number) => void
+  /** The next step, or `undefined` if nothing can be planned before more replies are in. */
+  readonly plan: () => Plan | undefined
+  /** Takes in the bytes of one step's replies. A request's bytes after its end, or after it was cancelled, are left out. */
+  readonly receive: (tokens: Iterable<readonly [id: number, byte: number]>) => ReadonlyArray<Token>
+  /** Requests running at each coordinate of `dp`. */
+  readonly running: () => ReadonlyArray<number>
+  readonly waiting: () => number
+}
+
+/** A scheduler for `dp` owners. Requests are opened in the order of `submit`, each where the fewest run (the lowest of equals). */
+export const make = (dp: number, limits: Limits): Scheduler => {
+  const queue: Array<Opening> = []
+  const running = new Map<number, Running>()
+  const closing: Array<{ readonly dp: number; readonly id: number }> = []
+  let step = 0
+
+  const counts = (): Array<number> => {
+    const count = new Array<number>(dp).fill(0)
+    for (const request of running.values()) count[request.dp]!++
+    return count
+  }
+
+  /** All that may be sampled has been planned: what is missing is in replies. */
+  const exhausted = ({ opening, sampled }: Running): boolean =>
+    sampled >= opening.maxTokens || opening.tokens.length + sampled > limits.context
+
+  const plan = (): Plan | undefined => {
+    const parts: Array<{ open: Array<Opening>; run: Array<{ id: number; take: number }>; close: Array<number>; rows: number }> = Array.from(
+      { length: dp },
+      () => ({ open: [], run: [], close: [], rows: 0 })
+    )
+    for (const { dp, id } of closing.splice(0)) parts[dp]!.close.push(id)
+    const count = counts()
+    while (queue.length > 0) {
+      const least = count.indexOf(Math.min(...count))
+      if (count[least]! >= limits.requests) break
+      const opening = queue.shift()!
+      count[least]!++
+      running.set(opening.id, { opening, dp: least, planned: 0, sampled: 0, received: 0 })
+      parts[least]!.open.push(opening)
+    }
+    const advance = (request: Running, take: number): void => {
+      const part = parts[request.dp]!
+      part.run.push({ id: request.opening.id, take })
+      part.rows += take
+      request.planned += take
+      if (request.planned >= request.opening.tokens.length) request.sampled++
+    }
+    // Requests that write go first: a long prompt beside them costs them a bounded step, not their turn.
+    for (const request of running.values()) {
+      if (request.planned >= request.opening.tokens.length && !exhausted(request) && parts[request.dp]!.rows < limits.rows) {
+        advance(request, 1)
+      }
+    }
+    for (const request of running.values()) {
+      const left = request.opening.tokens.length - request.planned
+      const take = Math.min(left, limits.chunk, limits.rows - parts[request.dp]!.rows)
+      if (take > 0) advance(request, take)
+    }
+    if (parts.every((part) => part.run.length === 0 && part.close.length === 0)) return undefined
+    return { step: step++, parts: parts.map(({ close, open, run }): Part => ({ open, run, close })) }
+  }
+
+  const receive = (tokens: Iterable<readonly [number, number]>): ReadonlyArray<Token> => {
+    const out: Array<Token> = []
+    for (const [id, byte] of tokens) {
+      const request = running.get(id)
+      if (request === undefined) continue
+      const received = ++request.received
+      const full = received >= request.opening.maxTokens || request.opening.tokens.length + received > limits.context
+      const finish = byte === 0 ? "stop" : full ? "length" : undefined
+      if (finish !== undefined) running.delete(id)
+      out.push({ id, byte, finish })
+    }
+    return out
+  }
+
+  return {
+    submit: (opening) => void queue.push(opening),
+    cancel: (id) => {
+      const waiting = queue.findIndex((opening) => opening.id === id)
+      if (waiting !== -1) queue.splice(waiting, 1)
+      const request = running.get(id)
+      if (request === undefined) return
+      running.delete(id)
+      closing.push({ dp: request.dp, id })
+    },
+    plan,
+    receive,
+    running: counts,
+    waiting: () => queue.length
+  }
+}
