@@ -7,7 +7,8 @@
  *     logits(rows wanted)
  *
  * - MO-1: a row's result has the same bits in any batch, chunk, tp size and placement of experts.
- * - MO-2: a view that a step returns is valid until the next call of the engine; copy what has to last.
+ *
+ * A view that a step returns is valid until the next call of the engine: what has to last is copied.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

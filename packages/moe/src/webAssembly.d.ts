@@ -5,9 +5,8 @@ declare namespace WebAssembly {
     readonly buffer: ArrayBuffer
     grow(pages: number): number
   }
-  class Module {
-    constructor(bytes: Uint8Array)
-  }
+  interface Module {}
+  const Module: new(bytes: Uint8Array) => Module
   class Instance {
     constructor(module: Module, imports: { readonly env: { readonly memory: Memory } })
     readonly exports: object

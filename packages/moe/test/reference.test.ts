@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { readFileSync } from "node:fs"
-import * as Engine from "../src/Engine.ts"
+import type * as Engine from "../src/Engine.ts"
 import * as Forward from "../src/Forward.ts"
 import * as Sampling from "../src/Sampling.ts"
 import { Alone } from "./ranks.ts"

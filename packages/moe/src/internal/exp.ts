@@ -4,7 +4,7 @@ const words = new Int32Array(bits.buffer)
 /** exp(x) with the same bits everywhere: the kernel's steps in the kernel's order (kernel/softmax.ts). Arguments are clamped to ±700. */
 export const exp = (x: number): number => {
   const clamped = Math.max(Math.min(x, 700), -700)
-  const n = Math.floor(clamped * 1.4426950408889634 + 0.5)
+  const n = Math.floor(clamped * Math.LOG2E + 0.5)
   const r = clamped - n * 0.6931471803691238 - n * 1.9082149292705877e-10
   let p = 1 / 40320
   p = p * r + 1 / 5040

@@ -2,7 +2,7 @@ import { headSize } from "../Model.ts"
 import * as Arena from "./arena.ts"
 
 /** Positions in a block. */
-export const blockSize = 64
+const blockSize = 64
 
 const headBytes = headSize * 4
 // Keys of one head in a block, then its values.
