@@ -22,21 +22,12 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
+import { CollectiveAborted } from "./CollectiveAborted.ts"
 import * as internal from "./internal/collectives.ts"
 
-/** A peer died, left, was interrupted or called another operation; nothing of `operation` is to be used. */
-export class CollectiveAborted extends Schema.TaggedError<CollectiveAborted>()("CollectiveAborted", {
-  /** What this rank had called: `allToAll`, `allGather`, `allReduce`, `broadcast` or `barrier`. */
-  operation: Schema.String,
-  /** The generation of ranks it belonged to. */
-  generation: Schema.Int,
-  /** What happened, and to which rank. */
-  issue: Schema.String
-}) {
-  override get message(): string {
-    return `${this.operation} of generation ${this.generation} was aborted: ${this.issue}`
-  }
+export {
+  /** A collective operation ended without a result. */
+  CollectiveAborted
 }
 
 /** What `allReduce` combines, element by element; numbers travel in the byte order of the machine. */

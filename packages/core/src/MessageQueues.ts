@@ -56,6 +56,11 @@ export interface Publisher {
   readonly control: (rank: number, frame: Frame) => void
   /** Opens the lanes of a rank's next incarnation, which reads what is published from now on; the former one's are closed. */
   readonly connect: (rank: number, incarnation: number) => Effect.Effect<Handle, QueueError>
+  /**
+   * The rank's process has ended: resolves when what it had sent before has been delivered. At once where that can be known, else within 5 ms.
+   * What a worker said before it died still counts.
+   */
+  readonly drain?: (rank: number) => Effect.Effect<void>
   /** The rank is gone: nothing waits for it any more, and what was meant for it is dropped. */
   readonly disconnect: (rank: number) => void
 }

@@ -2,6 +2,7 @@
  * The adverbs: one `start` of the fan-out, heard in five ways.
  */
 import type * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,6 +15,7 @@ import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import * as Mesh from "../Mesh.ts"
 import { CallError, CallTimeout, type Lost } from "../WorkerError.ts"
+import * as clientMiddleware from "./clientMiddleware.ts"
 import type { MethodCodec } from "./codec.ts"
 import type { FanOut, Sink } from "./fanOut.ts"
 
@@ -24,7 +26,14 @@ interface Options {
   readonly replyFrom?: number | Mesh.Coordinates<string> | undefined
 }
 
-export const make = (fanOut: FanOut, codecs: ReadonlyMap<string, MethodCodec>, methods: ReadonlyArray<Method>, whole: Mesh.Any) => {
+export const make = (
+  fanOut: FanOut,
+  codecs: ReadonlyMap<string, MethodCodec>,
+  methods: ReadonlyArray<Method>,
+  whole: Mesh.Any,
+  services: Context.Context<never>
+) => {
+  const middleware = new Map(methods.map((rpc) => [rpc, clientMiddleware.headers(rpc, services)]))
   const start = (rpc: Method, mesh: Mesh.Any, payload: unknown, sink: Sink, span: Tracer.Span, replyFrom = -1) => {
     const fiber = Fiber.getCurrent()!
     const headers = Object.entries(fiber.getRef(RpcClient.CurrentHeaders)) as Array<[string, string]>
@@ -39,12 +48,20 @@ export const make = (fanOut: FanOut, codecs: ReadonlyMap<string, MethodCodec>, m
     )
   }
 
-  const spanned = <A, E, R>(rpc: Method, mesh: Mesh.Any, f: (span: Tracer.Span) => Effect.Effect<A, E, R>) =>
-    Effect.useSpan(`call ${rpc._tag}`, {
+  /** One span a call, and the protocol's client middleware, if it has any, before it. */
+  const spanned = <A, E, R>(rpc: Method, mesh: Mesh.Any, f: (span: Tracer.Span) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+    const headers = middleware.get(rpc)
+    const guarded = headers === undefined ? f : (span: Tracer.Span): Effect.Effect<A, E, R> =>
+      Effect.flatMap(
+        Effect.mapError(headers, (reason) => new CallError<any>({ method: rpc._tag, rank: mesh.ranks[0]!, reason })),
+        (headers) => Effect.provideService(f(span), RpcClient.CurrentHeaders, headers)
+      ) as any
+    return Effect.useSpan(`call ${rpc._tag}`, {
       kind: "client",
       captureStackTrace: false,
       attributes: { "rpc.method": rpc._tag, "phalanx.ranks": mesh.ranks.length }
-    } as {}, f)
+    } as {}, guarded)
+  }
 
   /** When the time is over, stops what is open, which is then the answer. */
   const within = <A, E>(timeout: Duration.Input | undefined, stop: (reason: Lost) => void, answer: Effect.Effect<A, E>) =>

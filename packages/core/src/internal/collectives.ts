@@ -2,8 +2,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { CollectiveAborted } from "../CollectiveAborted.ts"
 import type { Collectives, Communicator, Numbers, Reduction } from "../Collectives.ts"
-import { CollectiveAborted } from "../Collectives.ts"
 import type { Handle, PeerLanes } from "../MessageQueues.ts"
 import { MessageQueues } from "../MessageQueues.ts"
 import * as reduction from "./reduction.ts"
@@ -53,6 +53,7 @@ class Member {
   readonly index: number
   readonly places = new Map<number, number>()
   readonly interrupted: Effect.Effect<void>
+  readonly vacant: ReadonlyArray<undefined>
 
   failure: string | undefined
   /** How many operations have ended. */
@@ -76,22 +77,19 @@ class Member {
     this.ranks = ranks
     this.index = ranks.indexOf(post.rank)
     ranks.forEach((rank, place) => this.places.set(rank, place))
-    this.parts = this.slots()
+    this.vacant = ranks.map(() => undefined)
+    this.parts = this.vacant.slice()
     this.codes = new Uint16Array(ranks.length)
-    this.early = this.slots()
+    this.early = this.vacant.slice()
     this.earlyCodes = new Uint16Array(ranks.length)
     this.interrupted = Effect.sync(() => {
       if (this.code !== idle) this.fail(`rank ${post.rank} was interrupted in ${this.current()}`, true)
     })
   }
 
-  slots(): Array<Uint8Array | undefined> {
-    return new Array<Uint8Array | undefined>(this.ranks.length).fill(undefined)
-  }
-
   begin(code: number, outgoing: Uint8Array | Parts, resume: Resume): void {
     if (this.code !== idle) {
-      const began = this.describe(code, nothing)
+      const began = this.describe(code, outgoing instanceof Uint8Array ? outgoing : nothing)
       this.fail(`rank ${this.post.rank} began ${began} while it was in ${this.current()}: one fiber at a time`, true)
     }
     if (this.failure !== undefined) return resume(this.aborted(code, this.failure))
@@ -152,7 +150,7 @@ class Member {
     const resume = this.resume!
     parts[this.index] = this.own
     this.parts = this.early
-    this.early = this.slots()
+    this.early = this.vacant.slice()
     const codes = this.codes
     this.codes = this.earlyCodes
     this.earlyCodes = codes
@@ -179,8 +177,8 @@ class Member {
     this.failure = issue
     const { code, resume } = this
     this.rest()
-    this.parts = this.slots()
-    this.early = this.slots()
+    this.parts = this.vacant.slice()
+    this.early = this.vacant.slice()
     if (tell) {
       this.post.retract(this.channel)
       const bytes = encoder.encode(issue)
@@ -242,7 +240,7 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
   const asked = new Map<string, number>()
   /** For communicators that a peer has split and used before this rank has split them. */
   const unsplit = new Map<number, Array<Letter>>()
-  const sent = new Array<number>(world).fill(0)
+  const sent = Array.from({ length: world }, () => 0)
   let lanes: PeerLanes | undefined
   let outbox: Array<Letter> = []
   let failure: string | undefined
@@ -321,8 +319,7 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
 /** `open` runs before an operation that needs lanes. */
 const communicator = (member: Member, open: Effect.Effect<void>): Communicator => {
   const { index, ranks } = member
-  const afterOpening = <A>(effect: Effect.Effect<A, CollectiveAborted>) =>
-    ranks.length === 1 ? effect : Effect.andThen(open, effect)
+  const afterOpening = <A>(effect: Effect.Effect<A, CollectiveAborted>) => ranks.length === 1 ? effect : Effect.andThen(open, effect)
 
   const exchange = (code: number, outgoing: Uint8Array | Parts) =>
     afterOpening(Effect.callback<Parts, CollectiveAborted>((resume) => {

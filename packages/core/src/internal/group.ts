@@ -116,14 +116,14 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     new SpawnError({ rank: seat.member.rank, node: seat.process?.node ?? "", entry, phase, issue, advice, stderr })
 
   /** A worker is gone: before it was ready that is its start's failure, afterwards it is a death. */
-  const ended = (seat: typeof seats[number], { death, stderr }: Cluster.End) =>
-    Effect.andThen(
-      Deferred.fail(
-        seat.started,
-        spawnError(seat, "start", `it ended before it was ready: ${describe(death)}`, "Its standard error says why, if it had the time", stderr)
-      ),
-      onDeath(seat, death, stderr)
+  const ended = Effect.fnUntraced(function*(seat: typeof seats[number], { death, stderr }: Cluster.End) {
+    yield* publisher.drain?.(seat.member.rank) ?? Effect.void
+    yield* Deferred.fail(
+      seat.started,
+      spawnError(seat, "start", `it ended before it was ready: ${describe(death)}`, "Its standard error says why, if it had the time", stderr)
     )
+    yield* onDeath(seat, death, stderr)
+  })
 
   // ------------------------------------------------------------------------------------------------ start
   publisher = yield* queues.open({ group: name, secret: fence.secret, ranks: members.length, receive: onFrame, lost: onLost })
@@ -156,7 +156,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     })
   )
 
-  const whole = adverbs.make(out, new Map(methods.map((rpc) => [rpc._tag, codec.make(rpc)])), methods, options.mesh)
+  const whole = adverbs.make(out, new Map(methods.map((rpc) => [rpc._tag, codec.make(rpc)])), methods, options.mesh, yield* Effect.context<never>())
   return Object.assign(whole, {
     protocol,
     transport: publisher.transport,

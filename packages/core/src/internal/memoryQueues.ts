@@ -121,6 +121,12 @@ export const make = (): MessageQueues["Service"] => {
                 ranks.set(rank, { name, line })
                 return { transport: "memory", data: name }
               }),
+            drain: (rank: number) =>
+              Effect.callback<void>((resume) => {
+                const line = ranks.get(rank)?.line
+                if (line === undefined) resume(Effect.void)
+                else line.up.post(() => resume(Effect.void))
+              }),
             disconnect: (rank: number) => close(rank)
           }
           return { publisher, close: () => [...ranks.keys()].forEach((rank) => close(rank)) }

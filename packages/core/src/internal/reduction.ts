@@ -8,18 +8,15 @@ const types: ReadonlyArray<Float32ArrayConstructor | Float64ArrayConstructor | I
   Int32Array
 ]
 
-const typeOf = (values: Numbers): number =>
-  values instanceof Float32Array ? 0 : values instanceof Float64Array ? 1 : 2
+const typeOf = (values: Numbers): number => values instanceof Float32Array ? 0 : values instanceof Float64Array ? 1 : 2
 
 /** A reduction of a type of numbers as a small integer, for peers to compare. */
-export const encode = (values: Numbers, reduction: Reduction): number =>
-  typeOf(values) * reductions.length + reductions.indexOf(reduction)
+export const encode = (values: Numbers, reduction: Reduction): number => typeOf(values) * reductions.length + reductions.indexOf(reduction)
 
 export const describe = (code: number): string =>
   `${reductions[code % reductions.length]}, ${types[Math.floor(code / reductions.length)]?.name}`
 
-export const bytesOf = (values: Numbers): Uint8Array =>
-  new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+export const bytesOf = (values: Numbers): Uint8Array => new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
 
 /** Holds one part at a time where it can be read as numbers, if its lane put it at an odd offset. */
 let aligned = new Uint8Array(0)
@@ -50,6 +47,7 @@ export const reduce = <A extends Numbers>(
 }
 
 const combine = (result: Numbers, values: Numbers, reduction: Reduction): void => {
+  if (reduction === "sum" && result instanceof Float32Array) return add32(result, values as Float32Array)
   const length = result.length
   switch (reduction) {
     case "sum":
@@ -62,4 +60,9 @@ const combine = (result: Numbers, values: Numbers, reduction: Reduction): void =
       for (let i = 0; i < length; i++) result[i] = Math.max(result[i]!, values[i]!)
       return
   }
+}
+
+/** What a model does: a loop that has seen one type of array runs twice as fast as one that has seen several. */
+const add32 = (result: Float32Array, values: Float32Array): void => {
+  for (let i = 0; i < result.length; i++) result[i] = result[i]! + values[i]!
 }

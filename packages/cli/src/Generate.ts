@@ -1,0 +1,117 @@
+/**
+ * `phalanx generate`: starts ranks, asks them for the entries of some headwords, shows the text as it is written.
+ */
+import * as NodeCluster from "@phalanx/node/NodeCluster"
+import * as Cluster from "@phalanx/core/Cluster"
+import * as Mesh from "@phalanx/core/Mesh"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Generator from "@phalanx/moe/Generator"
+import * as Moe from "@phalanx/moe/Moe"
+import * as Argument from "effect/cli/Argument"
+import * as CliError from "effect/cli/CliError"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Json from "./internal/json.ts"
+import * as Live from "./internal/live.ts"
+import * as Plain from "./internal/plain.ts"
+import type { View } from "./internal/view.ts"
+import * as Topology from "./Topology.ts"
+
+/** The flags that `generate` and `demo` share. */
+export const flags = {
+  prompts: Argument.String("prompt").pipe(Argument.withDescription("Headwords whose entries are to be written"), Argument.variadic()),
+  ...Topology.flags,
+  maxTokens: Flag.Int("max-tokens").pipe(
+    Flag.withSchema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))),
+    Flag.withDescription("Most bytes to write for a prompt"),
+    Flag.withDefault(400)
+  ),
+  transport: Flag.Literals("transport", ["shm", "tcp", "memory"]).pipe(
+    Flag.withDescription("Shared memory, ZeroMQ over TCP, or all ranks as fibers of this process"),
+    Flag.withDefault("shm")
+  ),
+  weights: Flag.File("weights", { mustExist: true }).pipe(Flag.withDescription("Another file of weights than the one that comes along"), Flag.optional),
+  raw: Flag.Boolean("raw").pipe(Flag.withDescription("Take prompts as they are: add no line feed"), Flag.withDefault(false)),
+  temperature: Flag.Finite("temperature").pipe(Flag.withDescription("0 is greedy; above, bytes are drawn"), Flag.withDefault(0)),
+  seed: Flag.Int("seed").pipe(Flag.withDescription("What drawn bytes depend on besides their position"), Flag.withDefault(0)),
+  json: Flag.Boolean("json").pipe(Flag.withDescription("One JSON object a line"), Flag.withDefault(false))
+}
+type Flags = Command.Command.Config.Infer<typeof flags>
+
+/** A failure as the command line shows it: its message, and nothing of the program. */
+class Failed extends Schema.TaggedError<Failed>()("Failed", { text: Schema.String }) {
+  override get [CliError.userMessage](): string {
+    return this.text
+  }
+}
+
+/** Serves the prompts and shows the text. */
+export const serve = Effect.fn("Generate.serve")(function*(given: Flags) {
+  const shape = yield* Topology.resolve(given)
+  const view: View = given.json ? Json.make() : process.stdout.isTTY ? yield* Live.make(process.stdout, given.prompts) : Plain.make()
+  const cluster = given.transport === "memory" ? Cluster.layerMemory : NodeCluster.layerWith({ transport: given.transport })
+  return yield* write(given, shape, view).pipe(
+    Effect.provide(cluster),
+    Effect.mapError((error) => new Failed({ text: error.message }))
+  )
+}, Effect.scoped)
+
+const write = Effect.fnUntraced(function*(given: Flags, shape: { readonly dp: number; readonly tp: number }, view: View) {
+  const began = performance.now()
+  const weights = given.weights._tag === "Some" ? new URL(`file://${given.weights.value}`) : undefined
+  const ranks = yield* WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make(shape), entry: Moe.entry({ weights }) })
+  view.ready(yield* ranks.call.describe(), { ...shape, transport: ranks.transport, millis: performance.now() - began })
+  const steps = { count: 0, millis: 0 }
+  const generator = yield* Generator.make({
+    ranks,
+    onStep: (step) => {
+      steps.count++
+      steps.millis += step.replied - step.published
+      view.step(step.replies)
+    }
+  })
+  const writing = performance.now()
+  let first: number | undefined
+  let total = 0
+  const one = Effect.fnUntraced(function*(word: string, index: number) {
+    const bytes: Array<number> = []
+    const prompt = given.raw ? new TextEncoder().encode(word) : Generator.headword(word)
+    yield* Stream.runForEach(
+      generator.stream({ prompt, maxTokens: given.maxTokens, sampling: { temperature: given.temperature, seed: given.seed } }),
+      (event) =>
+        Effect.sync(() => {
+          if (event._tag === "End") return view.end(index, { prompt: word, bytes, finish: event.finish })
+          first ??= performance.now()
+          total++
+          bytes.push(event.byte)
+          view.byte(index, event.byte)
+        })
+    )
+  })
+  const watch = Effect.forever(Effect.andThen(Effect.map(generator.load, view.load), Effect.sleep("250 millis")))
+  yield* Effect.raceFirst(Effect.forEach(given.prompts, one, { concurrency: "unbounded", discard: true }), watch)
+  const usage = yield* ranks.call.usage()
+  view.summary({
+    prompts: given.prompts.length,
+    bytes: total,
+    seconds: (performance.now() - writing) / 1000,
+    firstByteMillis: (first ?? performance.now()) - writing,
+    startMillis: writing - began,
+    steps: steps.count,
+    stepMillis: steps.count === 0 ? 0 : steps.millis / steps.count,
+    sent: usage.map(({ sent }) => sent)
+  })
+})
+
+/** `phalanx generate [PROMPT…]`. */
+export const command = Command.make(
+  "generate",
+  flags,
+  Effect.fnUntraced(function*(given) {
+    if (given.prompts.length === 0) return yield* new Failed({ text: "Give one headword or more: phalanx generate actor \"black hole\"" })
+    yield* serve(given)
+  })
+).pipe(Command.withDescription("Write dictionary entries for headwords"))

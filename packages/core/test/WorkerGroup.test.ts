@@ -1,0 +1,104 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cluster from "@phalanx/core/Cluster"
+import * as Mesh from "@phalanx/core/Mesh"
+import * as Worker from "@phalanx/core/Worker"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
+import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+
+class Slow extends RpcGroup.make(
+  Rpc.make("slow"),
+  Rpc.make("rank", { success: Schema.Int })
+) {}
+const slow = Worker.make(Slow, Slow.toLayer(Effect.gen(function*() {
+  const self = yield* Worker.Self
+  return Slow.of({ slow: () => Effect.never, rank: () => Effect.succeed(self.rank) })
+})))
+const mesh = Mesh.make({ dp: 2 })
+
+class Tenant extends RpcMiddleware.Service<Tenant>()("test/Tenant", { requiredForClient: true }) {}
+class Guarded extends RpcGroup.make(Rpc.make("tenant", { success: Schema.String })).middleware(Tenant) {}
+const guarded = Worker.make(
+  Guarded,
+  Guarded.toLayer({ tenant: (_, { headers }) => Effect.succeed(headers.tenant ?? "none") }).pipe(
+    Layer.provideMerge(Layer.succeed(Tenant)((effect) => effect))
+  )
+)
+
+class Slows extends WorkerGroup.Service<Slows>()("test/Slows", { protocol: Slow, mesh, entry: slow }) {}
+
+describe("WorkerGroup", () => {
+  it.effect("CO-3: a timeout runs on the test clock and takes no time", () =>
+    Effect.gen(function*() {
+      const group = yield* WorkerGroup.make(Slow, { mesh, entry: slow })
+      const fiber = yield* Effect.forkChild(Effect.flip(group.call.slow(undefined, { timeout: "30 minutes" })), { startImmediately: true })
+      yield* TestClock.adjust("29 minutes")
+      assert.strictEqual(fiber.pollUnsafe(), undefined)
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Fiber.join(fiber)
+      assert.strictEqual(error.reason._tag, "CallTimeout")
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CO-7: a call that waits for admission can time out and be interrupted, and leaves its place", () =>
+    Effect.gen(function*() {
+      const group = yield* WorkerGroup.make(Slow, { mesh, entry: slow, window: { requests: 1 } })
+      const holder = yield* Effect.forkChild(group.at(0).call.slow(), { startImmediately: true })
+      const late = yield* Effect.flip(group.at(0).call.rank(undefined, { timeout: "5 millis" }))
+      assert.strictEqual(late.reason._tag, "CallTimeout")
+      const waiting = yield* Effect.forkChild(group.at(0).call.rank(), { startImmediately: true })
+      yield* Fiber.interrupt(waiting)
+      yield* Fiber.interrupt(holder)
+      assert.strictEqual(yield* group.at(0).call.rank(), 0)
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CO-1: the end of a group's scope ends what is open, typed", () =>
+    Effect.gen(function*() {
+      const group = yield* Deferred.make<WorkerGroup.WorkerGroup<typeof Slow, "dp">>()
+      const owner = yield* Effect.forkChild(
+        Effect.scoped(Effect.andThen(Effect.flatMap(WorkerGroup.make(Slow, { mesh, entry: slow }), (g) => Deferred.succeed(group, g)), Effect.never))
+      )
+      const { exits } = yield* Deferred.await(group)
+      const calls = yield* Effect.forkChild(exits.slow(), { startImmediately: true })
+      yield* Fiber.interrupt(owner)
+      const ends = yield* Fiber.join(calls)
+      assert.deepStrictEqual(ends.map((exit) => Exit.isFailure(exit)), [true, true])
+      assert.strictEqual((yield* Effect.flip(ends[0]!)).reason._tag, "CallInterrupted")
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("a group is a service whose layer starts it", () =>
+    Effect.gen(function*() {
+      const group = yield* Slows
+      assert.deepStrictEqual(yield* group.call.rank(), [0, 1])
+    }).pipe(Effect.provide(Slows.layer.pipe(Layer.provide(Cluster.layerMemory)))))
+
+  it.live("client middleware adds headers once a call", () =>
+    Effect.gen(function*() {
+      const group = yield* WorkerGroup.make(Guarded, { mesh, entry: guarded })
+      assert.deepStrictEqual(yield* group.call.tenant(), ["t1", "t1"])
+    }).pipe(Effect.provide([
+      Cluster.layerMemory,
+      RpcMiddleware.layerClient(Tenant, ({ next, request }) => next({ ...request, headers: { ...request.headers, tenant: "t1" } as any }))
+    ])))
+
+  it.live("a worker whose layer fails, or that is never ready, is a SpawnError that says so", () =>
+    Effect.gen(function*() {
+      const broken = Worker.make(Slow, Layer.effectDiscard(Effect.fail(new Error("no such device"))) as unknown as Layer.Layer<Worker.Provided<typeof Slow>>)
+      const setup = yield* Effect.flip(WorkerGroup.make(Slow, { mesh, entry: broken }))
+      assert.strictEqual(setup._tag === "SpawnError" && setup.phase, "setup")
+      assert.include(setup.message, "no such device")
+      const stuck = Worker.make(Slow, Layer.effectDiscard(Effect.never) as unknown as Layer.Layer<Worker.Provided<typeof Slow>>)
+      const ready = yield* Effect.flip(WorkerGroup.make(Slow, { mesh, entry: stuck, readyWithin: "20 millis" }))
+      assert.strictEqual(ready._tag === "SpawnError" && ready.phase, "ready")
+      const missing = yield* Effect.flip(WorkerGroup.make(Slow, { mesh, entry: new URL("./nowhere.ts", import.meta.url) }))
+      assert.strictEqual(missing._tag === "SpawnError" && missing.phase, "import")
+      assert.include(missing.message, "nowhere.ts")
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+})
