@@ -1,0 +1,150 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cluster from "@phalanx/core/Cluster"
+import * as Mesh from "@phalanx/core/Mesh"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Generator from "@phalanx/moe/Generator"
+import * as Moe from "@phalanx/moe/Moe"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { readFileSync } from "node:fs"
+
+interface Reference {
+  readonly prompts: ReadonlyArray<{
+    readonly name: string
+    readonly prompt: string
+    readonly output: string
+    readonly margins: ReadonlyArray<number>
+    readonly first_logits?: ReadonlyArray<number>
+  }>
+}
+const reference: Reference = JSON.parse(readFileSync(new URL("../model/reference.json", import.meta.url), "utf8"))
+const bytes = (hex: string) => Uint8Array.from(Buffer.from(hex, "hex"))
+
+const start = (dp: number, tp = 1) => WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make({ dp, tp }), entry: Moe.entry() })
+
+/** The reference's bytes, up to the first choice that was closer than `margin`. */
+const sure = (row: Reference["prompts"][number], margin: number): Uint8Array => {
+  const close = row.margins.findIndex((m) => m < margin)
+  const output = bytes(row.output)
+  return close === -1 ? output : output.subarray(0, close)
+}
+
+const mixed = ["actor", "black hole", "blorptastic", "happy", "Zürich", "x", "quantum teapot", "Einstein"].map((word) => ({
+  prompt: Generator.headword(word),
+  maxTokens: 24
+}))
+const temperate = { prompt: Generator.headword("hack"), maxTokens: 24, sampling: { temperature: 0.8, seed: 7 } }
+
+/** Everything that must not depend on how it was computed: bytes of a batch and of one alone, and the bits of logits. */
+const outcome = Effect.fnUntraced(function*(ranks: Generator.Ranks, chunk: number) {
+  const generator = yield* Generator.make({ ranks, chunk })
+  const together = yield* Effect.forEach([...mixed, temperate], generator.generate, { concurrency: "unbounded" })
+  const alone = yield* generator.generate(mixed[1]!)
+  const logits = yield* ranks.call.logits({ tokens: Uint8Array.from([0, ...mixed[4]!.prompt]), chunk }, { replyFrom: 0 })
+  return {
+    together: together.map((result) => [result.finish, ...result.bytes]),
+    alone: [alone.finish, ...alone.bytes],
+    bits: [...new Uint32Array(Float32Array.from(logits).buffer)]
+  }
+})
+
+describe("Generator, in memory", () => {
+  it.live("MO-1: dp 1, 2, 4, chunks of 1, 7, 32, alone or in a batch: equal bits", () =>
+    Effect.gen(function*() {
+      const outcomes = yield* Effect.forEach([[1, 32], [2, 7], [4, 1], [4, 32]] as const, ([dp, chunk]) =>
+        Effect.scoped(Effect.flatMap(start(dp), (ranks) => outcome(ranks, chunk))))
+      for (const other of outcomes.slice(1)) assert.deepStrictEqual(other, outcomes[0])
+      assert.deepStrictEqual(outcomes[0]!.alone, outcomes[0]!.together[1])
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-2: bytes and first logits agree with the reference, with dp 4 and with tp 2 and 4", () =>
+    Effect.gen(function*() {
+      for (const [dp, tp, margin] of [[4, 1, 0.01], [2, 2, 0.02], [1, 4, 0.02]] as const) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const ranks = yield* start(dp, tp)
+          const generator = yield* Generator.make({ ranks })
+          const rows = reference.prompts.filter((row) => tp === 1 || row.first_logits !== undefined)
+          const results = yield* Effect.forEach(rows, (row) => generator.generate({ prompt: bytes(row.prompt), maxTokens: tp === 1 ? 48 : 24 }), {
+            concurrency: "unbounded"
+          })
+          rows.forEach((row, i) => {
+            const want = sure(row, margin).subarray(0, results[i]!.bytes.length)
+            assert.deepStrictEqual([...results[i]!.bytes.subarray(0, want.length)], [...want], `${row.name}, dp ${dp}, tp ${tp}`)
+          })
+          for (const row of rows) {
+            if (row.first_logits === undefined) continue
+            const logits = yield* ranks.call.logits({ tokens: Uint8Array.from([0, ...bytes(row.prompt)]), chunk: 32 }, { replyFrom: 0 })
+            logits.forEach((logit, i) => assert.closeTo(logit, row.first_logits![i]!, 1e-3))
+          }
+        }))
+      }
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-4: with dp 4 each expert is resident on one rank, and every pair of ranks exchanges bytes", () =>
+    Effect.gen(function*() {
+      const ranks = yield* start(4)
+      const described = yield* ranks.call.describe()
+      assert.deepStrictEqual(described.flatMap(({ experts }) => experts), Array.from({ length: 32 }, (_, e) => e))
+      for (const { bytesRead } of described) assert.isBelow(bytesRead, 14_460_768 / 2)
+      const generator = yield* Generator.make({ ranks })
+      yield* Effect.forEach(mixed, generator.generate, { concurrency: "unbounded" })
+      const usage = yield* ranks.call.usage()
+      usage.forEach(({ sent }, rank) => sent.forEach((count, to) => assert.strictEqual(count > 0, rank !== to)))
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-5: plan n+1 is published before the replies of step n, and not when asked not to", () =>
+    Effect.gen(function*() {
+      const ranks = yield* start(2)
+      for (const ahead of [true, false]) {
+        const steps: Array<Generator.Step> = []
+        yield* Effect.scoped(Effect.flatMap(
+          Generator.make({ ranks, ahead, onStep: (step) => steps.push(step) }),
+          (generator) => generator.generate({ prompt: Generator.headword("actor"), maxTokens: 30 })
+        ))
+        const early = steps.slice(1).filter((step, i) => step.published < steps[i]!.replied).length
+        assert.isTrue(ahead ? early >= 28 : early === 0, `${early} of ${steps.length}`)
+      }
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-6: interrupting a reader frees its place on the owner; a step past an end is dropped and counted", () =>
+    Effect.gen(function*() {
+      const ranks = yield* start(2)
+      const generator = yield* Generator.make({ ranks })
+      const fiber = yield* Effect.forkChild(generator.generate({ prompt: Generator.headword("hack"), maxTokens: 400 }), { startImmediately: true })
+      yield* generator.stream({ prompt: Generator.headword("actor") }).pipe(Stream.take(5), Stream.runDrain)
+      yield* Fiber.interrupt(fiber)
+      yield* Effect.map(ranks.call.usage(), (usage) => usage.reduce((sum, { requests }) => sum + requests, 0)).pipe(
+        Effect.repeat({ until: (requests) => requests === 0, schedule: Schedule.spaced("5 millis") })
+      )
+      assert.deepStrictEqual(yield* generator.load, { running: [0, 0], waiting: 0 })
+      assert.strictEqual((yield* generator.generate({ prompt: Generator.headword("river") })).finish, "stop")
+      const usage = yield* ranks.call.usage()
+      assert.isAtLeast(usage.reduce((sum, { dropped }) => sum + dropped, 0), 1)
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-7: a rank that dies ends every request with a typed error, later ones too", () =>
+    Effect.gen(function*() {
+      const ranks = yield* start(2)
+      const generator = yield* Generator.make({ ranks })
+      const fiber = yield* Effect.forkChild(Effect.flip(generator.generate({ prompt: Generator.headword("hack") })), { startImmediately: true })
+      yield* generator.stream({ prompt: Generator.headword("actor") }).pipe(Stream.take(3), Stream.runDrain)
+      yield* ranks.kill(1)
+      const error = yield* Fiber.join(fiber)
+      assert.strictEqual(error._tag, "GenerationError")
+      assert.include(error.message, "rank 1")
+      assert.strictEqual((yield* Effect.flip(generator.generate({ prompt: Generator.headword("x") })))._tag, "GenerationError")
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-8: prompts that cannot be served are typed errors that say what to do", () =>
+    Effect.gen(function*() {
+      const ranks = yield* start(1)
+      const generator = yield* Generator.make({ ranks })
+      for (const request of [{ prompt: new Uint8Array(512).fill(65) }, { prompt: Uint8Array.of(65, 0) }, { prompt: Uint8Array.of(65), maxTokens: 0 }]) {
+        assert.strictEqual((yield* Effect.flip(generator.generate(request)))._tag, "PromptError")
+      }
+      const full = yield* generator.generate({ prompt: new Uint8Array(511).fill(65), maxTokens: 9 })
+      assert.deepStrictEqual([full.bytes.length, full.finish], [1, "length"])
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+})
