@@ -1,0 +1,80 @@
+import type { Handle, MessageQueues, Packed, Publisher } from "@phalanx/core/MessageQueues"
+import * as Effect from "effect/Effect"
+import { randomBytes } from "node:crypto"
+import { pack, unpack } from "./codec.ts"
+import * as Hub from "./zmqHub.ts"
+import type { Link } from "./zmqLink.ts"
+import type { Resolved } from "./zmqSocket.ts"
+
+interface Body extends Packed {
+  readonly body: Uint8Array
+}
+
+interface Rank {
+  readonly requestsName: string
+  readonly controlName: string
+  readonly requests: Link
+  readonly control: Link
+}
+
+/** The driver's end: one hub, two lanes a rank, so that ZeroMQ queues control frames apart from requests on the whole way. */
+export const open = (resolved: Resolved, refused: () => void): MessageQueues["Service"]["open"] =>
+  Effect.fnUntraced(function*(options) {
+    const hub = yield* Hub.make(resolved, refused)
+    const ranks = new Map<number, Rank>()
+
+    const close = (rank: number, reason: string): void => {
+      const lanes = ranks.get(rank)
+      if (lanes === undefined) return
+      ranks.delete(rank)
+      hub.remove(lanes.controlName, reason)
+      hub.remove(lanes.requestsName, reason)
+    }
+
+    const connect = (rank: number, incarnation: number): Handle => {
+      close(rank, `replaced by incarnation ${incarnation}`)
+      const requestsName = randomBytes(16).toString("hex")
+      const controlName = randomBytes(16).toString("hex")
+      const lost = (issue: string): void => {
+        if (ranks.get(rank)?.requestsName !== requestsName) return
+        close(rank, issue)
+        options.lost(rank, issue)
+      }
+      const deliver = (payload: Buffer): void => {
+        let frame
+        try {
+          frame = unpack(payload)
+        } catch (cause) {
+          refused()
+          return lost(`bytes that are not a frame: ${String(cause)}`)
+        }
+        options.receive(rank, frame)
+      }
+      ranks.set(rank, {
+        requestsName,
+        controlName,
+        requests: hub.add(requestsName, { deliver, lost, closed: lost }),
+        control: hub.add(controlName, { deliver, lost, closed: lost })
+      })
+      return {
+        transport: resolved.kind,
+        data: { address: hub.address, serverKey: hub.serverKey, requests: requestsName, control: controlName }
+      }
+    }
+
+    const publisher: Publisher = {
+      transport: resolved.kind,
+      pack: (frame): Body => {
+        const body = pack(frame)
+        return { bytes: body.length, body }
+      },
+      publish: (packed, to) => {
+        const { body } = packed as Body
+        for (const rank of to) ranks.get(rank)?.requests.send(body)
+      },
+      control: (rank, frame) => ranks.get(rank)?.control.send(pack(frame)),
+      connect: (rank, incarnation) => Effect.sync(() => connect(rank, incarnation)),
+      disconnect: (rank) => close(rank, "the driver has disconnected this rank")
+    }
+    return publisher
+  })
