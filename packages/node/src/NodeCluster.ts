@@ -1,0 +1,72 @@
+/**
+ * The cluster that is this machine: every worker is a process of Node, started from its module, tied to the driver's life.
+ *
+ * - CO-4: a worker's end is known with its exit; exit code or signal, and the last 20 lines of its standard error, are told.
+ * - CO-10: however driver or worker end, no process stays. A scope's end gives workers SIGTERM, a grace, SIGKILL; a driver that is killed
+ *   takes its workers with it (Linux: at once, even those that compute; elsewhere when their event loop gets to see it).
+ *
+ * These layers and `Cluster.layerMemory` can be exchanged for each other wherever a group's entry is a URL.
+ */
+import * as Cluster from "@phalanx/core/Cluster"
+import { MessageQueues } from "@phalanx/core/MessageQueues"
+import type { QueueError } from "@phalanx/core/QueueError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as hub from "./internal/ipcHub.ts"
+import * as print from "./internal/output.ts"
+import * as processes from "./internal/processes.ts"
+import * as transports from "./internal/transports.ts"
+
+/** One line that a worker printed, with who said it. */
+export type Line = print.Line
+
+export interface Options {
+  /**
+   * What carries the frames: shared memory, TCP on this machine, or the ipc channels of Node, which need no native code.
+   * Default: `shm`, and where it cannot be used, `tcp`, with a warning.
+   */
+  readonly transport?: "shm" | "tcp" | "ipc" | undefined
+  /** For `shm`: the memory-backed folder of the segments. Default `/dev/shm`. */
+  readonly folder?: string | undefined
+  /** Time from SIGTERM to SIGKILL when a worker is to end. Default 2 seconds. */
+  readonly grace?: Duration.Input | undefined
+  /** What workers find in their environment besides this process's own. */
+  readonly env?: Readonly<Record<string, string>> | undefined
+  /** Options of Node for workers: `["--max-old-space-size=512"]`. This process's own are not handed on. Default none. */
+  readonly execArgv?: ReadonlyArray<string> | undefined
+  /** The Node that runs workers, 26 or newer. Default: the one that runs this process. */
+  readonly node?: string | undefined
+  /**
+   * Where the lines go that workers print: `inherit` puts them on this process's standard output and standard error, each after
+   * `[group rank]`; a function gets them one by one and must not throw. Default `inherit`. `WorkerDied` holds the last 20 of standard
+   * error in any case.
+   */
+  readonly output?: "inherit" | "ignore" | ((line: Line) => void) | undefined
+}
+
+/** Processes of this machine, with these options. */
+export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | MessageQueues, QueueError> => {
+  const queues: transports.QueueOptions = options.folder === undefined ? {} : { folder: options.folder }
+  const cluster = (bind: processes.Options["bind"]) =>
+    Layer.sync(Cluster.Cluster, () =>
+      processes.make({
+        queues,
+        bind,
+        print: options.output === "ignore" ? undefined : typeof options.output === "function" ? options.output : print.inherit,
+        grace: Duration.toMillis(options.grace ?? "2 seconds"),
+        env: options.env ?? {},
+        execArgv: options.execArgv ?? [],
+        node: options.node ?? process.execPath
+      }))
+  if (options.transport === "ipc") {
+    return Layer.unwrap(Effect.sync(() => {
+      const { bind, queues } = hub.make()
+      return Layer.merge(cluster(bind), Layer.succeed(MessageQueues, queues))
+    }))
+  }
+  return Layer.merge(cluster(undefined), transports.layer(options.transport ?? "shm", queues))
+}
+
+/** Processes of this machine that talk through shared memory, with every option's default. */
+export const layer: Layer.Layer<Cluster.Cluster | MessageQueues, QueueError> = layerWith({})

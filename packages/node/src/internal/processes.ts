@@ -1,0 +1,213 @@
+/**
+ * Workers as child processes.
+ *
+ * This uses `node:child_process`, since Effect's `ChildProcess` tells a signal only in the words of an error and has no ipc channel. How
+ * a worker ended has to be known exactly, and at once.
+ */
+import type * as Cluster from "@phalanx/core/Cluster"
+import { type Death, SpawnError } from "@phalanx/core/WorkerError"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import { type ChildProcess, spawn, type StdioOptions } from "node:child_process"
+import { existsSync } from "node:fs"
+import { hostname } from "node:os"
+import type { Readable } from "node:stream"
+import { fileURLToPath } from "node:url"
+import * as output from "./output.ts"
+import { SpawnLine } from "./spawnLine.ts"
+import type { QueueOptions } from "./transports.ts"
+
+export interface Options {
+  readonly queues: QueueOptions
+  /** Given for a transport that needs an ipc channel: is called with the process that has it. */
+  readonly bind: ((handle: { readonly data: unknown }, child: ChildProcess) => void) | undefined
+  readonly print: output.Print | undefined
+  /** Milliseconds from SIGTERM to SIGKILL. */
+  readonly grace: number
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly execArgv: ReadonlyArray<string>
+  /** Path of the Node to run. */
+  readonly node: string
+}
+
+const bootstrap = fileURLToPath(new URL("./bootstrap.mjs", import.meta.url))
+
+const nodeFlags: ReadonlyArray<string> = ["--max-semi-space-size=2"]
+
+/** Milliseconds that an exit waits for what the process printed last: whoever inherited the pipes may hold them open for ever. */
+const lastWords = 4
+
+const tailLines = 20
+
+/** A process that was started. */
+interface Running {
+  readonly child: ChildProcess
+  readonly stderr: output.Tail
+  readonly end: Deferred.Deferred<Cluster.End>
+}
+
+const hasExited = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+
+/** Ends the worker and what it started: it leads a process group of its own, whose number is not given to others while the group has members. */
+const killGroup = (child: ChildProcess): void => {
+  try {
+    process.kill(-child.pid!, "SIGKILL")
+  } catch {
+    // Nobody is left in it.
+  }
+}
+
+const deathOf = (code: number | null, signal: string | null): Death => {
+  if (code === null) return { _tag: "Killed", signal: signal! }
+  // A worker that was told to end and did so in order says so by this number.
+  return code === 143 ? { _tag: "Killed", signal: "SIGTERM" } : { _tag: "Exited", code }
+}
+
+/**
+ * SIGTERM, then SIGKILL; a process that the kernel cannot end is left to it. Processes live in real time, whatever clock the program
+ * runs on.
+ */
+const stop = ({ child, end }: Running, grace: number): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (hasExited(child)) return resume(Effect.void)
+    let timer = setTimeout(() => {
+      killGroup(child)
+      timer = setTimeout(() => resume(Effect.void), grace)
+    }, grace)
+    child.once("exit", () => {
+      clearTimeout(timer)
+      resume(Effect.asVoid(Deferred.await(end)))
+    })
+    child.kill("SIGTERM")
+  })
+
+/** Keeps and prints what a process says, and tells when it has ended. */
+const watch = (child: ChildProcess, group: string, rank: number, print: output.Print | undefined): Running => {
+  const stderr = output.makeTail(tailLines)
+  const end = Deferred.makeUnsafe<Cluster.End>()
+  const pipes: Array<{ readonly stream: Readable; readonly flush: () => void }> = []
+  for (const name of ["stdout", "stderr"] as const) {
+    const stream = child[name]
+    if (stream === null) continue
+    const flush = output.lines(stream, (text) => {
+      if (name === "stderr") stderr.push(text)
+      print?.({ group, rank, stream: name, text })
+    })
+    pipes.push({ stream, flush })
+  }
+  child.once("exit", (code, signal) => {
+    killGroup(child)
+    let open = pipes.filter(({ stream }) => !stream.closed)
+    const done = (): void => {
+      clearTimeout(timer)
+      for (const { flush, stream } of open) {
+        flush()
+        stream.destroy()
+      }
+      Deferred.doneUnsafe(end, Exit.succeed({ death: deathOf(code, signal), stderr: stderr.take() }))
+    }
+    // What lies in the pipes is read in the next turn of the event loop, which may itself have been held up.
+    const timer = setTimeout(() => setImmediate(done), lastWords)
+    if (open.length === 0) return done()
+    for (const pipe of open) {
+      pipe.stream.once("close", () => {
+        open = open.filter((other) => other !== pipe)
+        if (open.length === 0) done()
+      })
+    }
+  })
+  return { child, stderr, end }
+}
+
+const encode = Schema.encodeSync(SpawnLine)
+
+export const make = (options: Options): Cluster.Cluster["Service"] => {
+  const node = hostname()
+
+  const start = (entry: URL, identity: Cluster.Identity, failed: (cause: unknown) => SpawnError): Effect.Effect<Running, SpawnError> =>
+    Effect.callback((resume) => {
+      const { group, incarnation, rank } = identity
+      const stdio: StdioOptions = [
+        "pipe",
+        options.print === undefined ? "ignore" : "pipe",
+        "pipe",
+        ...(options.bind === undefined ? [] : ["ipc" as const])
+      ]
+      try {
+        const child = spawn(
+          options.node,
+          // For whoever reads the list of processes; what is secret is not among it.
+          [...nodeFlags, ...options.execArgv, bootstrap, "phalanx", group, "rank", String(rank), "incarnation", String(incarnation)],
+          // In a session of its own: what a terminal sends at Ctrl-C is for the driver, which then ends its workers in order.
+          { stdio, detached: true, serialization: "advanced", env: { ...process.env, ...options.env } }
+        )
+        child.once("spawn", () => {
+          const running = watch(child, group, rank, options.print)
+          options.bind?.(identity.handle, child)
+          resume(Effect.succeed(running))
+        })
+        child.on("error", (cause) => resume(Effect.fail(failed(cause))))
+        // A worker that is gone is told by its exit.
+        child.stdin!.on("error", () => {})
+        // Left open: its end tells the worker that the driver is gone.
+        child.stdin!.write(
+          `${encode({ driver: process.pid, node, entry: entry.href, grace: options.grace, queues: options.queues, identity })}\n`
+        )
+      } catch (cause) {
+        resume(Effect.fail(failed(cause)))
+      }
+    })
+
+  return {
+    spawn: Effect.fnUntraced(function*({ entry, identity }) {
+      const refuse = (phase: SpawnError["phase"], issue: string, advice: string): SpawnError =>
+        new SpawnError({
+          rank: identity.rank,
+          node,
+          entry: entry instanceof URL ? entry.href : "a worker value",
+          phase,
+          issue,
+          advice,
+          stderr: []
+        })
+      if (!(entry instanceof URL)) {
+        return yield* refuse(
+          "start",
+          "a value of this process cannot be handed to another one",
+          "Give the URL of the module that exports it by default: new URL(\"./worker.ts\", import.meta.url)"
+        )
+      }
+      if (entry.protocol === "file:" && !existsSync(entry)) {
+        return yield* refuse(
+          "import",
+          "there is no such file",
+          "new URL(\"./worker.ts\", import.meta.url) is relative to the module that it stands in"
+        )
+      }
+      const running = yield* Effect.acquireRelease(
+        start(entry, identity, (cause) =>
+          refuse(
+            "start",
+            `${options.node} could not be started: ${cause instanceof Error ? cause.message : String(cause)}`,
+            "The option `node` names the binary of Node 26 or newer; if it is right, raise this user's limits of processes and open files"
+          )),
+        (running) => stop(running, options.grace)
+      )
+      const { child, end, stderr } = running
+      return {
+        node,
+        pid: child.pid,
+        end: Deferred.await(end),
+        stderr: Effect.sync(stderr.take),
+        kill: (signal) =>
+          Effect.sync(() => {
+            if (hasExited(child)) return
+            if (signal === "SIGKILL") killGroup(child)
+            else child.kill(signal)
+          })
+      }
+    })
+  }
+}

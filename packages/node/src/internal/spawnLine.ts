@@ -1,0 +1,20 @@
+/**
+ * What the driver writes as the first line of a worker's standard input: all that the worker has to know, on no command line
+ * and in no environment, since both can be read by others.
+ */
+import { Identity } from "@phalanx/core/Cluster"
+import * as Schema from "effect/Schema"
+
+export const SpawnLine = Schema.fromJsonString(Schema.Struct({
+  /** The process to live and die with. */
+  driver: Schema.Int,
+  node: Schema.String,
+  /** The URL of the worker's module. */
+  entry: Schema.String,
+  /** Milliseconds that the worker has to end in order once it was told to. */
+  grace: Schema.Finite,
+  /** What its lanes to other ranks need besides the handle. */
+  queues: Schema.Struct({ folder: Schema.optionalKey(Schema.String), host: Schema.optionalKey(Schema.String) }),
+  identity: Identity
+}))
+export type SpawnLine = typeof SpawnLine.Type

@@ -1,0 +1,66 @@
+/**
+ * A worker process: reads who it is from standard input, serves its entry, and ends
+ * - in order, when it is told to (SIGTERM) or its driver closed its lanes or its standard input: finalizers run, for at most the grace;
+ * - at once, when its driver died;
+ * - as Node ends it, with the stack on standard error and exit code 1, when something was thrown that nobody caught.
+ */
+import * as Worker from "@phalanx/core/Worker"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import { writeSync } from "node:fs"
+import { dieWith } from "./parentDeath.ts"
+import { SpawnLine } from "./spawnLine.ts"
+import * as transports from "./transports.ts"
+
+const firstLine = Effect.callback<string>((resume) => {
+  let text = ""
+  const onData = (chunk: string): void => {
+    text += chunk
+    const end = text.indexOf("\n")
+    if (end < 0) return
+    // What else comes is read and dropped: only the end is of interest.
+    process.stdin.off("data", onData).resume()
+    resume(Effect.succeed(text.slice(0, end)))
+  }
+  process.stdin.setEncoding("utf8").on("data", onData)
+})
+
+let grace = 2000
+
+const main = Effect.gen(function*() {
+  const line = yield* Effect.flatMap(firstLine, Schema.decodeUnknownEffect(SpawnLine))
+  if (!dieWith(line.driver)) return
+  const { identity, node } = line
+  grace = line.grace
+  process.title = `phalanx ${identity.group} rank ${identity.rank}`
+  yield* Worker.run(new URL(line.entry), identity, node).pipe(
+    Effect.provide(transports.layer(identity.handle.transport, line.queues)),
+    // The driver has been told why and is about to end this process: an exit code would only race with that news.
+    Effect.catchTag("SpawnError", (error) => Effect.delay(Effect.fail(error), grace))
+  )
+})
+
+let told = false
+const end = (exit: Exit.Exit<void, unknown>): never => {
+  // The number by which shells know a process that a SIGTERM ended. Dying of the signal itself would skip what Node writes at exit.
+  if (told) process.exit(143)
+  if (exit._tag === "Success" || Cause.hasInterruptsOnly(exit.cause)) process.exit(0)
+  writeSync(2, `${Cause.pretty(exit.cause)}\n`)
+  process.exit(1)
+}
+
+const fiber = Effect.runFork(main)
+fiber.addObserver(end)
+
+const leave = (): void => {
+  setTimeout(() => process.kill(process.pid, "SIGKILL"), grace)
+  fiber.interruptUnsafe()
+}
+process.on("SIGTERM", () => {
+  if (told) return
+  told = true
+  leave()
+})
+process.stdin.once("close", leave)
