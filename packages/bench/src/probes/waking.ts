@@ -79,10 +79,11 @@ const ask = Effect.fnUntraced(function*(processes: number, lookMicros: number, r
     const bell = Segment.name(prefix)
     const child = yield* Effect.acquireRelease(
       Effect.sync(() => fork(import.meta.filename, ["answer"])),
-      (child) => Effect.callback<void>((resume) => {
-        child.once("exit", () => resume(Effect.void))
-        child.disconnect()
-      })
+      (child) =>
+        Effect.callback<void>((resume) => {
+          child.once("exit", () => resume(Effect.void))
+          child.disconnect()
+        })
     )
     yield* Effect.callback<void>((resume) => {
       child.once("message", () => resume(Effect.void))

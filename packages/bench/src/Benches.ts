@@ -1,0 +1,13 @@
+/** Every bench by its name, in the order in which `all` runs them. */
+import type { Bench } from "./Bench.ts"
+import { Broadcast } from "./benches/Broadcast.ts"
+import { Call } from "./benches/Call.ts"
+import { Death } from "./benches/Death.ts"
+import { FanOut } from "./benches/FanOut.ts"
+import { Hop } from "./benches/Hop.ts"
+import { Idle } from "./benches/Idle.ts"
+import { Memory } from "./benches/Memory.ts"
+import { Parked } from "./benches/Parked.ts"
+import { Start } from "./benches/Start.ts"
+
+export const benches: ReadonlyArray<Bench> = [Hop, Call, FanOut, Broadcast, Parked, Idle, Start, Memory, Death]

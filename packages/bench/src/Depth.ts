@@ -1,0 +1,37 @@
+/** How thorough a run is. */
+import type { Sampling } from "./Sampling.ts"
+
+/** Times are in milliseconds. */
+export interface Depth {
+  readonly name: "quick" | "full" | "smoke"
+  /** Rounds of all systems, in another order each. */
+  readonly rounds: number
+  /** Calls before anything is counted, in the first round: time for the compilers on both sides. */
+  readonly heat: number
+  /** Calls that are not counted, in every round. */
+  readonly warm: number
+  readonly budget: number
+  /** The most calls a round and system. */
+  readonly most: number
+  /** Calls after a pause of two seconds, a round and system. */
+  readonly wakings: number
+  /** Kills a round and system. */
+  readonly kills: number
+}
+
+export const full: Depth = { name: "full", rounds: 7, heat: 1000, warm: 150, budget: 500, most: 10_000, wakings: 6, kills: 2 }
+
+/** Five short rounds. */
+export const quick: Depth = { name: "quick", rounds: 5, heat: 400, warm: 40, budget: 120, most: 3000, wakings: 2, kills: 1 }
+
+/** One round of a few calls: shows that a bench works, not what anything costs. */
+export const smoke: Depth = { name: "smoke", rounds: 1, heat: 1, warm: 1, budget: 5, most: 20, wakings: 1, kills: 1 }
+
+/** What a system is asked for in one round. */
+export const sampling = (depth: Depth, round: number): Sampling => ({
+  warm: round === 0 ? depth.heat : depth.warm,
+  budget: depth.budget,
+  least: 10,
+  most: depth.most,
+  pause: 0
+})

@@ -1,0 +1,61 @@
+/** What the kernel says of processes. Linux only. */
+import { readdirSync, readFileSync } from "node:fs"
+import { availableParallelism } from "node:os"
+
+const optional = (path: string): string => {
+  try {
+    return readFileSync(path, "utf8")
+  } catch {
+    return ""
+  }
+}
+
+/** Processor time used so far by the threads of a process, in microseconds; 0 when it is gone. */
+export const cpuMicros = (pid: number): number => {
+  let tasks: ReadonlyArray<string> = []
+  try {
+    tasks = readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return 0
+  }
+  return tasks.reduce((sum, task) => sum + Number(optional(`/proc/${pid}/task/${task}/schedstat`).split(" ")[0] ?? 0), 0) / 1000
+}
+
+/** Resident memory, in bytes. */
+export const residentBytes = (pid: number): number => Number(/^VmRSS:\s+(\d+)/m.exec(optional(`/proc/${pid}/status`))?.[1] ?? 0) * 1024
+
+/** Proportional share of memory without the queues' shared segments, in bytes: what the process itself costs. */
+export const ownBytes = (pid: number): number => {
+  let kibibytes = 0
+  let counts = true
+  for (const line of optional(`/proc/${pid}/smaps`).split("\n")) {
+    if (/^[0-9a-f]+-/.test(line)) counts = !line.includes("/phalanx-")
+    else if (counts && line.startsWith("Pss:")) kibibytes += Number(/\d+/.exec(line)![0])
+  }
+  return kibibytes * 1024
+}
+
+/** A point in time, for `foreign`. */
+export interface Mark {
+  readonly at: number
+  /** Milliseconds of processor time used by everybody. */
+  readonly busy: number
+  /** By the processes named. */
+  readonly own: number
+}
+
+export const mark = (pids: ReadonlyArray<number>): Mark => {
+  // user, nice, system, idle, iowait, irq, softirq, steal: in hundredths of a second.
+  const [user, nice, system, , , irq, softirq, steal] = optional("/proc/stat").split("\n")[0]!.split(/\s+/).slice(1).map(Number)
+  return {
+    at: performance.now(),
+    busy: (user! + nice! + system! + irq! + softirq! + steal!) * 10,
+    own: pids.reduce((sum, pid) => sum + cpuMicros(pid), 0) / 1000
+  }
+}
+
+/** The share of the machine, 0 … 1, that others than the processes named used between two marks. */
+export const foreign = (from: Mark, to: Mark): number => {
+  const share = (to.busy - from.busy - (to.own - from.own)) / ((to.at - from.at) * availableParallelism())
+  return Math.min(1, Math.max(0, share))
+}

@@ -1,0 +1,48 @@
+/** What a bench finds of one system in one setting. */
+import type { Setting } from "./System.ts"
+
+/** One round's measurements, in the bench's unit. */
+export interface Round {
+  readonly values: ReadonlyArray<number>
+  /** Share of the machine, 0 … 1, that others used meanwhile. */
+  readonly foreign: number
+}
+
+export interface Row {
+  readonly system: string
+  readonly workers: number
+  readonly bytes: number
+  /** Measurements in all rounds. */
+  readonly n: number
+  /** The median over rounds of a round's median. */
+  readonly p50: number
+  /** The median over rounds of a round's 99th percentile; where a round has under 100 measurements that is its largest. */
+  readonly p99: number
+  /** Least and greatest of the rounds' medians. */
+  readonly spread: readonly [number, number]
+  /** The median over rounds. */
+  readonly foreign: number
+}
+
+/** The value below or at which that share of the sorted values lies. */
+const quantile = (sorted: ReadonlyArray<number>, share: number): number => sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)]!
+
+const sort = (values: ReadonlyArray<number>): Array<number> => values.toSorted((a, b) => a - b)
+
+export const median = (values: ReadonlyArray<number>): number => quantile(sort(values), 0.5)
+
+/** Draws one system's rounds together. */
+export const of = (system: string, { bytes, workers }: Setting, rounds: ReadonlyArray<Round>): Row => {
+  const sorted = rounds.map(({ values }) => sort(values))
+  const medians = sort(sorted.map((values) => quantile(values, 0.5)))
+  return {
+    system,
+    workers,
+    bytes,
+    n: sorted.reduce((sum, { length }) => sum + length, 0),
+    p50: quantile(medians, 0.5),
+    p99: median(sorted.map((values) => quantile(values, 0.99))),
+    spread: [medians[0]!, medians.at(-1)!],
+    foreign: median(rounds.map(({ foreign }) => foreign))
+  }
+}

@@ -1,0 +1,71 @@
+/** What Phalanx wants to reach, judged on the rows of one run. */
+import type { Row } from "./Row.ts"
+
+export interface Target {
+  readonly bench: string
+  readonly says: string
+  /** The number reached, in words, and whether it is enough; `undefined` if the rows lack what it needs. */
+  readonly judge: (rows: ReadonlyArray<Row>) => { readonly met: boolean; readonly found: string } | undefined
+}
+
+const p50 = (rows: ReadonlyArray<Row>, system: string, workers: number): number | undefined =>
+  rows.find((row) => row.system === system && row.workers === workers)?.p50
+
+/** Phalanx's median is at most so much. */
+const atMost = (
+  bench: string,
+  says: string,
+  limit: number,
+  options: { system?: string; workers?: number; show: (value: number) => string }
+): Target => ({
+  bench,
+  says,
+  judge: (rows) => {
+    const value = p50(rows, options.system ?? "phalanx", options.workers ?? 1)
+    return value === undefined ? undefined : { met: value <= limit, found: options.show(value) }
+  }
+})
+
+/** Phalanx's median is so many times less than a rival's. */
+const faster = (bench: string, says: string, rival: string, times: number, workers = 1): Target => ({
+  bench,
+  says,
+  judge: (rows) => {
+    const [own, other] = [p50(rows, "phalanx", workers), p50(rows, rival, workers)]
+    if (own === undefined || other === undefined) return undefined
+    return { met: other / own >= times, found: `${(other / own).toFixed(2)} × faster` }
+  }
+})
+
+/** Phalanx's median exceeds another's by so much at most. */
+const within = (bench: string, says: string, rival: string, margin: number): Target => ({
+  bench,
+  says,
+  judge: (rows) => {
+    const [own, other] = [p50(rows, "phalanx", 1), p50(rows, rival, 1)]
+    if (own === undefined || other === undefined) return undefined
+    return {
+      met: own - other <= margin,
+      found: `${micros(own)}, ${own > other ? "" : "−"}${micros(Math.abs(own - other))} over ${micros(other)}`
+    }
+  }
+})
+
+const micros = (value: number): string => `${value < 100 ? value.toFixed(1) : Math.round(value)} µs`
+
+export const targets: ReadonlyArray<Target> = [
+  atMost("hop", "queue alone, hot: p50 ≤ 5 µs", 5, { system: "phalanx-queue", show: micros }),
+  atMost("call", "typed call of one worker, hot: p50 ≤ 30 µs", 30, { show: micros }),
+  faster("call", "typed call ≥ 3 × faster than fork-ipc", "fork-ipc", 3),
+  faster("call", "typed call ≥ 6 × faster than effect-rpc", "effect-rpc", 6),
+  faster("fanout", "fan-out to 4 no slower than fork-ipc", "fork-ipc", 1, 4),
+  faster("fanout", "fan-out to 8 no slower than fork-ipc", "fork-ipc", 1, 8),
+  faster("fanout", "fan-out to 4 ≥ 4 × faster than effect-rpc", "effect-rpc", 4, 4),
+  faster("fanout", "fan-out to 8 ≥ 4 × faster than effect-rpc", "effect-rpc", 4, 8),
+  faster("broadcast", "1 MiB to 4 ≥ 4 × faster than fork-ipc", "fork-ipc", 4, 4),
+  within("parked", "call after 2 s ≤ fork-ipc + 30 µs", "fork-ipc", 30),
+  atMost("idle", "parked worker ≤ 1 % of a core", 10_000, { show: (value) => `${(value / 10_000).toFixed(3)} %` }),
+  atMost("start", "four workers ready ≤ 1.5 s", 1_500_000, { workers: 4, show: (value) => `${(value / 1e6).toFixed(2)} s` }),
+  atMost("memory", "worker ≤ 130 MB after 1,000 calls", 130_000_000, { workers: 4, show: (value) => `${(value / 1e6).toFixed(1)} MB` }),
+  within("death", "WorkerDied ≤ 5 ms over the bare exit event", "exit-event", 5000)
+]
