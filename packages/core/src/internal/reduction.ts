@@ -1,6 +1,6 @@
 import type { Numbers, Reduction } from "../Collectives.ts"
 
-export const reductions: ReadonlyArray<Reduction> = ["sum", "min", "max"]
+const reductions: ReadonlyArray<Reduction> = ["sum", "min", "max"]
 
 const types: ReadonlyArray<Float32ArrayConstructor | Float64ArrayConstructor | Int32ArrayConstructor> = [
   Float32Array,
