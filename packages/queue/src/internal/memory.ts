@@ -22,6 +22,9 @@ export interface Word {
   readonly index: number
 }
 
+/** Fewer bytes than this are copied one by one, which costs less than a view. */
+const short = 128
+
 /** A mapped segment. */
 export class MappedMemory implements Memory {
   readonly words: Int32Array
@@ -53,10 +56,20 @@ export class MappedMemory implements Memory {
   }
 
   read(offset: number, length: number, target: Uint8Array, at: number): void {
+    if (length < short) {
+      const { bytes } = this
+      for (let index = 0; index < length; index++) target[at + index] = bytes[offset + index]!
+      return
+    }
     target.set(this.bytes.subarray(offset, offset + length), at)
   }
 
   write(offset: number, length: number, source: Uint8Array, from: number): void {
+    if (length < short) {
+      const { bytes } = this
+      for (let index = 0; index < length; index++) bytes[offset + index] = source[from + index]!
+      return
+    }
     this.bytes.set(from === 0 && length === source.length ? source : source.subarray(from, from + length), offset)
   }
 }

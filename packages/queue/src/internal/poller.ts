@@ -1,8 +1,9 @@
 /**
  * When this process looks into its rings. There is one poller a process: it looks on every turn of the event loop while that pays, then parks.
+ * A parked process uses no processor time and is woken by its doorbell.
  *
- * Whether it pays is judged by the gaps seen between running dry and the next frame: if they tend to be shorter than the time a source allows,
- * the poller spends at most that time looking before it parks; if not, it parks at once. A parked process uses no processor time.
+ * Whether looking pays is judged by what came of it: each time it was in vain, twice as many dry spells as before pass without it, up to 255; each
+ * time it was not, half as many. So neither slow traffic nor a machine with more to run than processors is looked for.
  */
 
 export interface Source {
@@ -16,15 +17,21 @@ export interface Source {
   readonly spin: () => number
 }
 
-/** One turn neither looks in vain nor delivers for longer than this, in milliseconds: the event loop has other work. */
-const lookMillis = 0.004
-const deliverMillis = 1
+/** How long one turn may take, in milliseconds: the event loop has other work. */
+const turnMillis = 0.2
+/** How long a turn looks for an answer to what it delivered, and for anything if the event loop had nothing else to do before this turn. */
+const answerMillis = 0.004
+const lookMillis = 0.02
+const idleLoopMillis = 0.01
 
 const sources = new Set<Source>()
 let parked = true
+let endedAt = 0
+// A dry spell began at this time; 0 while frames come.
 let dryAt = 0
-// The usual gap, in milliseconds: a moving average over about eight gaps, each counted as one second at most.
-let usualGap = 0
+let looking = false
+let failures = 0
+let spellsToSkip = 0
 
 const anyReady = (): boolean => {
   for (const source of sources) if (source.ready()) return true
@@ -47,32 +54,51 @@ const tryPark = (): boolean => {
   return false
 }
 
+const allowedMillis = (): number => {
+  let micros = 0
+  for (const source of sources) micros = Math.max(micros, source.spin())
+  return micros / 1000
+}
+
+const begin = (now: number): void => {
+  dryAt = now
+  looking = spellsToSkip === 0
+  if (!looking) spellsToSkip--
+}
+
+const end = (found: boolean): void => {
+  dryAt = 0
+  if (!looking) return
+  looking = false
+  failures = found ? Math.max(0, failures - 1) : Math.min(8, failures + 1)
+  spellsToSkip = found ? 0 : 2 ** failures - 1
+}
+
 /** Whether there is reason to look again soon. */
 const look = (): boolean => {
   const start = performance.now()
+  const allowed = allowedMillis()
+  let until = start - endedAt < idleLoopMillis ? start + lookMillis : start
   let now = start
-  let worked = pollAll()
-  if (worked && dryAt > 0) {
-    usualGap += (Math.min(start - dryAt, 10) - usualGap) / 8
-    dryAt = 0
-  }
-  while (worked) {
-    now = performance.now()
-    if (now - start > deliverMillis) return true
-    worked = pollAll()
-  }
-  if (dryAt === 0) dryAt = now
-  let spin = 0
-  for (const source of sources) spin = Math.max(spin, source.spin())
-  const allowed = spin / 1000
-  if (allowed === 0 || usualGap > allowed || now - dryAt > allowed) return !tryPark()
-  if (now === start) {
-    do {
-      if (anyReady()) return true
+  for (;;) {
+    if (pollAll()) {
+      if (dryAt > 0) end(true)
       now = performance.now()
-    } while (now - start < lookMillis)
+      endedAt = now
+      if (now - start >= turnMillis) return true
+      until = now + answerMillis
+      continue
+    }
+    if (dryAt === 0) begin(now)
+    if (!looking || now - dryAt >= allowed) {
+      if (looking) end(false)
+      return !tryPark()
+    }
+    for (let times = 0; times < 16 && !anyReady(); times++) { /* what is looked for changes by itself */ }
+    now = performance.now()
+    endedAt = now
+    if (now >= until) return true
   }
-  return true
 }
 
 const turn = (): void => {

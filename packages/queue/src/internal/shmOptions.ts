@@ -17,9 +17,12 @@ export const frameLimit = 0x8000_0000
 /** At most so many frames of one lane are delivered before the others are looked at. */
 export const batch = 64
 
+// Asking costs microseconds, and the answer decides at every turn.
+const processors = Os.availableParallelism()
+
 /** Microseconds of looking, unless the group has more processes than this machine has processors for us. */
 export const spinWith = (options: Resolved, processes: number): number =>
-  processes > Os.availableParallelism() ? 0 : options.spinMicros
+  processes > processors ? 0 : options.spinMicros
 
 const Power = Schema.Int.check(Schema.isBetween({ minimum: 4096, maximum: 2 ** 30 }))
 
