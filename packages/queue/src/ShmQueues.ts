@@ -7,7 +7,7 @@
 import { MessageQueues } from "@phalanx/core/MessageQueues"
 import * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
-import * as Segment from "./internal/segment.ts"
+import { defaultFolder as shm } from "./internal/segment.ts"
 import { open } from "./internal/shmDriver.ts"
 import type { Resolved } from "./internal/shmOptions.ts"
 import { peers } from "./internal/shmPeers.ts"
@@ -27,10 +27,13 @@ export interface Options {
   readonly spin?: Duration.Input | undefined
 }
 
+/** Where segments are made unless an option says otherwise. */
+export const defaultFolder: string = shm
+
 const powerOfTwo = (bytes: number): number => Math.max(4096, 2 ** Math.ceil(Math.log2(bytes)))
 
 const resolve = (options: Options): Resolved => ({
-  folder: options.folder ?? Segment.defaultFolder,
+  folder: options.folder ?? defaultFolder,
   ringBytes: powerOfTwo(options.ringBytes ?? 4 * 1024 * 1024),
   laneBytes: powerOfTwo(options.laneBytes ?? 256 * 1024),
   spinMicros: Duration.toMillis(options.spin ?? "100 micros") * 1000
