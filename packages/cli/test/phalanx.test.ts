@@ -1,0 +1,103 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import { type ChildProcess, spawn } from "node:child_process"
+import { existsSync } from "node:fs"
+import { run } from "../../../test/harness/program.ts"
+import * as Topology from "../src/Topology.ts"
+import { children, files, lives } from "../../../test/harness/traces.ts"
+
+const phalanx = (...args: ReadonlyArray<string>) => run("packages/cli/phalanx.mjs", ...args)
+const objects = (stdout: string): Array<any> => stdout.trim().split("\n").map((line) => JSON.parse(line))
+
+const until = <A>(look: () => A | undefined | false) =>
+  Effect.sync(look).pipe(
+    Effect.repeat({ until: (seen) => seen !== undefined && seen !== false, schedule: Schedule.spaced("5 millis") }),
+    Effect.timeout("15 seconds")
+  )
+
+describe("phalanx generate", () => {
+  it.live("--json gives one result a prompt, in order, with exactly its keys, and the same bytes on every transport and mesh", () =>
+    Effect.gen(function*() {
+      const args = ["river", "x", "--max-tokens", "40", "--json"]
+      const runs = yield* Effect.forEach(
+        [["--ranks", "2"], ["--ranks", "1", "--transport", "memory"], ["--dp", "2", "--tp", "2", "--transport", "tcp"]],
+        (more) => phalanx("generate", ...args, ...more)
+      )
+      const results = runs.map(({ code, stdout }) => {
+        assert.strictEqual(code, 0)
+        return objects(stdout).filter(({ type }) => type === "result")
+      })
+      assert.deepStrictEqual(results[0]!.map(({ prompt }) => prompt), ["river", "x"])
+      for (const result of results[0]!) assert.deepStrictEqual(Object.keys(result), ["type", "prompt", "text", "bytes", "finish"])
+      assert.strictEqual(results[0]![0].text, "n 1: a large natural stream of water (la")
+      assert.strictEqual(results[0]![0].finish, "length")
+      assert.deepStrictEqual(results[1], results[0])
+      assert.deepStrictEqual(results[2], results[0])
+    }), 40_000)
+
+  it.live("a pipe gets whole lines: the ranks, the entries in order, the summary with what ranks sent each other", () =>
+    Effect.gen(function*() {
+      const { code, stdout } = yield* phalanx("generate", "happy", "river", "--ranks", "2", "--max-tokens", "30")
+      assert.strictEqual(code, 0)
+      assert.notInclude(stdout, "\x1b")
+      assert.match(stdout, /^2 ranks \(dp 2 × tp 1\) over shm.*\nrank 0 {2}pid \d+ {2}experts 0–15 .*\nrank 1 /)
+      assert.isBelow(stdout.indexOf("\nhappy\nadj 1: enjoying"), stdout.indexOf("\nriver\nn 1: a large"))
+      assert.match(stdout, /2 entries, \d+ bytes in/)
+      assert.match(stdout, /\nrank 0 +0 +[1-9]\d*\nrank 1 +[1-9]\d* +0\n/)
+    }))
+
+  it.live("flags that contradict each other are a usage error that says how", () =>
+    Effect.gen(function*() {
+      const given = (ranks?: number, dp?: number, tp?: number) =>
+        Topology.resolve({ ranks: Option.fromNullishOr(ranks), dp: Option.fromNullishOr(dp), tp: Option.fromNullishOr(tp) })
+      assert.deepStrictEqual(yield* given(), { dp: 4, tp: 1 })
+      assert.deepStrictEqual(yield* given(3), { dp: 3, tp: 1 })
+      assert.deepStrictEqual(yield* given(undefined, 2, 2), { dp: 2, tp: 2 })
+      assert.deepStrictEqual(yield* given(4, undefined, 2), { dp: 2, tp: 2 })
+      assert.include((yield* Effect.flip(given(4, 2, 1))).message, "--dp 2 and --tp 1 make 2 ranks, not --ranks 4")
+      assert.include((yield* Effect.flip(given(3, undefined, 2))).message, "--ranks 3 is not a multiple of --tp 2")
+      assert.include((yield* Effect.flip(given(undefined, undefined, 3))).message, "--tp 3")
+      const { code, stderr } = yield* phalanx("generate", "x", "--ranks", "4", "--dp", "2", "--tp", "1")
+      assert.strictEqual(code, 1)
+      assert.include(stderr, "--dp 2 and --tp 1 make 2 ranks, not --ranks 4")
+      assert.notInclude(stderr, "    at ")
+    }))
+
+  it.live("a damaged file of weights is told by name, with what to do, and no stack", () =>
+    Effect.gen(function*() {
+      const { code, stderr } = yield* phalanx("generate", "x", "--ranks", "2", "--weights", "package.json")
+      assert.strictEqual(code, 1)
+      assert.include(stderr, "package.json")
+      assert.notInclude(stderr, "    at ")
+    }))
+})
+
+describe("phalanx demo", () => {
+  const interrupted = Effect.fnUntraced(function*(when: (driver: ChildProcess, said: () => string) => Effect.Effect<unknown, unknown>) {
+    const driver = spawn(process.execPath, [new URL("../phalanx.mjs", import.meta.url).pathname, "demo", "--", "hack", "actor"], { stdio: ["ignore", "pipe", "pipe"] })
+    let said = ""
+    driver.stdout.on("data", (chunk) => said += chunk)
+    driver.stderr.on("data", (chunk) => said += chunk)
+    yield* when(driver, () => said)
+    const workers = children(driver.pid!)
+    const left = files(driver.pid!)
+    driver.kill("SIGINT")
+    yield* until(() => driver.exitCode !== null || driver.signalCode !== null)
+    assert.deepStrictEqual(workers.filter(lives), [])
+    assert.deepStrictEqual(left.filter((path) => existsSync(path)), [])
+    return { code: driver.exitCode, workers, left }
+  })
+
+  it.live("CO-10: Ctrl-C at any moment leaves no process and no file", () =>
+    Effect.gen(function*() {
+      yield* interrupted((driver) => until(() => driver.pid !== undefined))
+      yield* interrupted((driver) => until(() => children(driver.pid!).length >= 1))
+      yield* interrupted((driver) => until(() => children(driver.pid!).length === 4))
+      const writing = yield* interrupted((_, said) => until(() => said().includes("rank 3")))
+      assert.strictEqual(writing.code, 130)
+      assert.strictEqual(writing.workers.length, 4)
+      assert.isAbove(writing.left.length, 0)
+    }), 40_000)
+})

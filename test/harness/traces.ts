@@ -1,0 +1,33 @@
+/**
+ * What a process has left behind, read from the system and not from anybody's books.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+
+const read = (path: string): string => {
+  try {
+    return readFileSync(path, "utf8")
+  } catch {
+    return ""
+  }
+}
+
+/** Whether a process runs: one that has ended and waits for its parent does not. */
+export const lives = (pid: number): boolean => {
+  const stat = read(`/proc/${pid}/stat`)
+  return stat !== "" && stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3) !== "Z"
+}
+
+/** The processes that this one has started and that still run. */
+export const children = (pid: number): ReadonlyArray<number> => {
+  let tasks: ReadonlyArray<string> = []
+  try {
+    tasks = readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return []
+  }
+  return tasks.flatMap((task) => read(`/proc/${pid}/task/${task}/children`).split(" ").filter((word) => word !== "").map(Number)).filter(lives)
+}
+
+/** The files of Phalanx that a process has open or mapped: segments, doorbells, sockets. */
+export const files = (pid: number): ReadonlyArray<string> =>
+  [...new Set([...read(`/proc/${pid}/maps`).matchAll(/(\/\S*phalanx-\S+)/g)].map(([path]) => path!))].filter((path) => existsSync(path))
