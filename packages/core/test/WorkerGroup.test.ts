@@ -13,6 +13,7 @@ import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
+import * as Tracer from "effect/Tracer"
 
 class Slow extends RpcGroup.make(
   Rpc.make("slow"),
@@ -71,6 +72,30 @@ describe("WorkerGroup", () => {
       const ends = yield* Fiber.join(calls)
       assert.deepStrictEqual(ends.map((exit) => Exit.isFailure(exit)), [true, true])
       assert.strictEqual((yield* Effect.flip(ends[0]!)).reason._tag, "CallInterrupted")
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CO-11: one span tree covers the driver and the workers", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      // In memory the workers share the driver's tracer, so one list has both sides.
+      yield* Effect.flatMap(WorkerGroup.make(Slow, { mesh, entry: slow }), (group) => Effect.withSpan(group.call.rank(), "root")).pipe(
+        Effect.withTracer(tracer)
+      )
+      const root = spans.find(({ name }) => name === "root")!
+      const call = spans.find(({ name }) => name === "call rank")!
+      const served = spans.filter(({ kind }) => kind === "server")
+      const parent = ({ parent }: Tracer.Span) => parent._tag === "Some" ? parent.value.spanId : undefined
+      assert.strictEqual(parent(call), root.spanId)
+      assert.deepStrictEqual(served.map(parent), [call.spanId, call.spanId])
+      assert.deepStrictEqual(served.map(({ attributes }) => attributes.get("phalanx.rank")), [0, 1])
+      assert.isTrue([call, ...served].every(({ traceId }) => traceId === root.traceId))
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("a group is a service whose layer starts it", () =>

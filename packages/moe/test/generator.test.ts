@@ -1,14 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
-import * as Mesh from "@phalanx/core/Mesh"
-import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Generator from "@phalanx/moe/Generator"
-import * as Moe from "@phalanx/moe/Moe"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { readFileSync } from "node:fs"
+import { mixed, outcome, start } from "./outcome.ts"
 
 interface Reference {
   readonly prompts: ReadonlyArray<{
@@ -22,33 +21,12 @@ interface Reference {
 const reference: Reference = JSON.parse(readFileSync(new URL("../model/reference.json", import.meta.url), "utf8"))
 const bytes = (hex: string) => Uint8Array.from(Buffer.from(hex, "hex"))
 
-const start = (dp: number, tp = 1) => WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make({ dp, tp }), entry: Moe.entry() })
-
 /** The reference's bytes, up to the first choice that was closer than `margin`. */
 const sure = (row: Reference["prompts"][number], margin: number): Uint8Array => {
   const close = row.margins.findIndex((m) => m < margin)
   const output = bytes(row.output)
   return close === -1 ? output : output.subarray(0, close)
 }
-
-const mixed = ["actor", "black hole", "blorptastic", "happy", "Zürich", "x", "quantum teapot", "Einstein"].map((word) => ({
-  prompt: Generator.headword(word),
-  maxTokens: 24
-}))
-const temperate = { prompt: Generator.headword("hack"), maxTokens: 24, sampling: { temperature: 0.8, seed: 7 } }
-
-/** Everything that must not depend on how it was computed: bytes of a batch and of one alone, and the bits of logits. */
-const outcome = Effect.fnUntraced(function*(ranks: Generator.Ranks, chunk: number) {
-  const generator = yield* Generator.make({ ranks, chunk })
-  const together = yield* Effect.forEach([...mixed, temperate], generator.generate, { concurrency: "unbounded" })
-  const alone = yield* generator.generate(mixed[1]!)
-  const logits = yield* ranks.call.logits({ tokens: Uint8Array.from([0, ...mixed[4]!.prompt]), chunk }, { replyFrom: 0 })
-  return {
-    together: together.map((result) => [result.finish, ...result.bytes]),
-    alone: [alone.finish, ...alone.bytes],
-    bits: [...new Uint32Array(Float32Array.from(logits).buffer)]
-  }
-})
 
 describe("Generator, in memory", () => {
   it.live("MO-1: dp 1, 2, 4, chunks of 1, 7, 32, alone or in a batch: equal bits", () =>
@@ -98,13 +76,21 @@ describe("Generator, in memory", () => {
     Effect.gen(function*() {
       const ranks = yield* start(2)
       for (const ahead of [true, false]) {
-        const steps: Array<Generator.Step> = []
+        const calls: Array<Tracer.Span> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            const span = new Tracer.NativeSpan(options)
+            if (options.name === "call step") calls.push(span)
+            return span
+          }
+        })
         yield* Effect.scoped(Effect.flatMap(
-          Generator.make({ ranks, ahead, onStep: (step) => steps.push(step) }),
+          Generator.make({ ranks, ahead }),
           (generator) => generator.generate({ prompt: Generator.headword("actor"), maxTokens: 30 })
-        ))
-        const early = steps.slice(1).filter((step, i) => step.published < steps[i]!.replied).length
-        assert.isTrue(ahead ? early >= 28 : early === 0, `${early} of ${steps.length}`)
+        )).pipe(Effect.withTracer(tracer))
+        const end = ({ status }: Tracer.Span) => status._tag === "Ended" ? status.endTime : 0n
+        const early = calls.slice(1).filter((call, i) => call.status.startTime < end(calls[i]!)).length
+        assert.isTrue(ahead ? early >= 28 : early === 0, `${early} of ${calls.length}`)
       }
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
