@@ -63,7 +63,7 @@ export const watch = (socket: Router | Dealer, hear: (event: Event) => void): vo
   const events = socket.events
   const ended = () => {}
   const next = (): void => {
-    if (!socket.closed && !events.closed) events.receive().then(got, ended)
+    if (!events.closed) events.receive().then(got, ended)
   }
   const got = (event: Event): void => {
     if (event.type === "end") return
@@ -73,10 +73,10 @@ export const watch = (socket: Router | Dealer, hear: (event: Event) => void): vo
   next()
 }
 
+/** Closes it at once. The observer closes itself when it hears of that; closed by hand it would leave its end of the monitor open. */
 export const close = (socket: Router | Dealer): void => {
   if (socket.closed) return
   socket.linger = lingerMillis
-  socket.events.close()
   socket.close()
 }
 
