@@ -12,7 +12,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { capability, curveKeyPair, Router } from "zeromq"
 import { closeMessage, Link } from "./zmqLink.ts"
-import { close, Deadline, read, type Resolved, seconds, socketOptions, watch } from "./zmqSocket.ts"
+import { acquire, close, Deadline, read, type Resolved, seconds, socketOptions, watch } from "./zmqSocket.ts"
 
 /** Where a hub is reached; part of every handle. */
 export interface Place {
@@ -121,32 +121,35 @@ export const make: (
   const closed = new Map<string, string>()
   const probes = new Set<NodeJS.Timeout>()
 
-  const socket = new Router({
-    ...socketOptions(resolved),
-    mandatory: true,
-    handover: true,
-    ipv6: isIP(host) === 6,
-    ...(keys === undefined ? {} : { curveServer: true, curveSecretKey: keys.secretKey })
-  })
+  const socket = yield* acquire(resolved.kind, () =>
+    new Router({
+      ...socketOptions(resolved),
+      mandatory: true,
+      handover: true,
+      ipv6: isIP(host) === 6,
+      ...(keys === undefined ? {} : { curveServer: true, curveSecretKey: keys.secretKey })
+    }))
   yield* Effect.addFinalizer(() => {
     for (const probe of probes) clearTimeout(probe)
     return Effect.andThen(
       flush([...lanes.values()].map((lane) => lane.link), resolved.flushMillis),
       Effect.sync(() => {
-        for (const name of [...lanes.keys()]) remove(name, "the other end has closed the queue")
+        for (const name of lanes.keys()) remove(name, "the other end has closed the queue")
         close(socket)
       })
     )
   })
-  yield* tcp ? bindTcp(socket, resolved, host) : bindIpc(socket)
+  yield* Effect.uninterruptible(tcp ? bindTcp(socket, resolved, host) : bindIpc(socket))
 
-  const transmit = (identity: Buffer, head: Uint8Array, body: Uint8Array | undefined, failed: () => void): void => {
+  const transmit = (identity: Buffer, head: Uint8Array, body: Uint8Array | undefined, failed: (cause: unknown) => void): void => {
     if (socket.closed) return
     socket.send(body === undefined ? [identity, head] : [identity, head, body]).then(undefined, failed)
   }
 
   const probe = (): void => {
-    for (const { link, wasOpen } of lanes.values()) if (wasOpen) link.probe()
+    for (const { link, wasOpen } of lanes.values()) {
+      if (wasOpen) link.probe()
+    }
   }
 
   const add = (name: string, options: LaneOptions): Link => {
@@ -155,14 +158,14 @@ export const make: (
       remove(name, issue)
       options.lost(issue)
     }
-    const unreachable = () => {
+    const failed = (cause: unknown) => {
       link.interrupted()
-      if (lane.wasOpen && lanes.get(name) === lane) lane.deadline.start()
+      if ((cause as { code?: string }).code === "EHOSTUNREACH" && lane.wasOpen && lanes.get(name) === lane) lane.deadline.start()
     }
     const link = new Link({
       frames: resolved.frames,
       bytes: resolved.bytes,
-      transmit: (head, body) => transmit(identity, head, body, unreachable),
+      transmit: (head, body) => transmit(identity, head, body, failed),
       deliver: options.deliver,
       connected: () => {
         lane.wasOpen = true
@@ -204,18 +207,24 @@ export const make: (
   read(socket, (parts) => {
     const name = parts[0]!.toString("latin1")
     const head = parts[1]!
+    // ZeroMQ sends an empty message first on every new connection.
+    const isNew = head.length === 0 && parts.length === 2
     const lane = lanes.get(name)
-    if (lane !== undefined && parts.length <= 3) {
-      // ZeroMQ sends an empty message first on every new connection.
-      return head.length === 0 ? lane.link.greet() : lane.link.receive(head, parts[2])
+    if (lane !== undefined) {
+      if (isNew) lane.link.greet()
+      else if (parts.length <= 3) lane.link.receive(head, parts[2])
+      else lane.link.malformed(`a message of ${parts.length} parts`)
+      return
     }
     const reason = closed.get(name)
     if (reason !== undefined) transmit(parts[0]!, closeMessage(reason), undefined, ignore)
-    else if (head.length > 0 || parts.length !== 2) refused()
+    if (!isNew) refused()
   })
   watch(socket, (event) => {
     if (event.type.startsWith("handshake:error")) refused()
-    if (event.type !== "disconnect" || probes.size > 0) return
+    if (event.type !== "disconnect") return
+    for (const pending of probes) clearTimeout(pending)
+    probes.clear()
     for (const millis of probesMillis) {
       const timer = setTimeout(() => {
         probes.delete(timer)

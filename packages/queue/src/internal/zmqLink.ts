@@ -131,17 +131,17 @@ export class Link {
     this.queue = []
     this.head = 0
     this.parts = []
-    for (const done of this.idlers.splice(0)) done()
+    this.idle()
   }
 
   /** Takes one message as it came: a header, with its payload behind it or in a part of its own. */
   receive(head: Buffer, body: Buffer | undefined): void {
     if (this.ended) return
-    if (head.length < headerBytes) return this.options.malformed(`a message of ${head.length} bytes`)
+    if (head.length < headerBytes) return this.malformed(`a message of ${head.length} bytes`)
     const kind = head[0]
     const sequence = head.readUIntLE(1, 6)
     const received = head.readUIntLE(7, 6)
-    if (received > this.last) return this.options.malformed(`acknowledges message ${received}, ${this.last} were sent`)
+    if (received > this.last) return this.malformed(`acknowledges message ${received}, ${this.last} were sent`)
     switch (kind) {
       case Kind.data:
       case Kind.more:
@@ -162,8 +162,13 @@ export class Link {
         this.end()
         return this.options.closed(head.toString("utf8", headerBytes))
       default:
-        return this.options.malformed(`a message of kind ${kind}`)
+        return this.malformed(`a message of kind ${kind}`)
     }
+  }
+
+  /** Ends the lane because its other end does not keep to this protocol. */
+  malformed(issue: string): void {
+    if (!this.ended) this.options.malformed(issue)
   }
 
   private accept(kind: typeof Kind.data | typeof Kind.more, sequence: number, payload: Buffer): void {
@@ -173,7 +178,7 @@ export class Link {
       this.received = sequence
       if (kind === Kind.more) {
         this.partsBytes += payload.length
-        if (this.partsBytes > payloadBytes) return this.options.malformed(`a payload of more than ${payloadBytes} bytes`)
+        if (this.partsBytes > payloadBytes) return this.malformed(`a payload of more than ${payloadBytes} bytes`)
         this.parts.push(payload)
       } else if (this.parts.length === 0) {
         this.options.deliver(payload)
@@ -218,14 +223,14 @@ export class Link {
       this.queue.splice(0, this.head)
       this.head = 0
     }
-    if (this.acked === this.last) for (const done of this.idlers.splice(0)) done()
+    if (this.acked === this.last) this.idle()
     this.advance()
   }
 
   /** Sends everything after `received` again. */
   private resume(received: number): void {
     if (received < this.acked) {
-      return this.options.malformed(`has ${received} messages, but acknowledged ${this.acked}; was its handle attached twice`)
+      return this.malformed(`has ${received} messages, but acknowledged ${this.acked}; was its handle attached twice`)
     }
     this.open = false
     this.acknowledged(received)
@@ -246,6 +251,10 @@ export class Link {
       this.transmit(entry.kind, this.sent, entry.payload)
     }
     if (this.acked < this.last && this.stallTimer === undefined) this.watch()
+  }
+
+  private idle(): void {
+    for (const done of this.idlers.splice(0)) done()
   }
 
   private watch(): void {

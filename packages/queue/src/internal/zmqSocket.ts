@@ -1,7 +1,9 @@
 /**
  * What the bound and the connecting sockets have in common: how they read, what they hear about their connections, how they end.
  */
+import { QueueError } from "@phalanx/core/MessageQueues"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import type { Dealer, Event, Router } from "zeromq"
 
 /** Settings of every socket of one layer, with every default applied. */
@@ -23,6 +25,8 @@ export const socketOptions = (resolved: Resolved) => ({
   // A link keeps at most `frames` messages under way; beside them go acknowledgements, and ZeroMQ counts what is read in halves.
   sendHighWaterMark: resolved.frames * 4 + 256,
   receiveHighWaterMark: resolved.frames * 4 + 256,
+  // Links send parts of at most 1 MiB.
+  maxMessageSize: 2 << 20,
   handshakeInterval: 5000,
   heartbeatInterval: 1000,
   heartbeatTimeout: 4000
@@ -105,6 +109,19 @@ export class Deadline {
     this.timer = undefined
   }
 }
+
+/** Makes a socket, which fails if the process has too many open already. */
+export const acquire = <A>(where: string, make: () => A): Effect.Effect<A, QueueError> =>
+  Effect.try({
+    try: make,
+    catch: (cause) =>
+      new QueueError({
+        operation: "make a socket for",
+        where,
+        issue: cause instanceof Error ? cause.message : String(cause),
+        advice: "Raise the limit of open files, or close queues that are not used any more"
+      })
+  })
 
 /** A duration as people read it. */
 export const seconds = (millis: number): string => Duration.format(Duration.millis(millis))

@@ -1,12 +1,13 @@
 /**
  * A connecting socket with the one lane that its identity opens on a hub. It connects again by itself whenever the connection is lost.
  */
+import type { QueueError } from "@phalanx/core/MessageQueues"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { curveKeyPair, Dealer } from "zeromq"
 import { flush, type LaneOptions, type Place } from "./zmqHub.ts"
 import { Link } from "./zmqLink.ts"
-import { close, Deadline, read, type Resolved, seconds, socketOptions, watch } from "./zmqSocket.ts"
+import { acquire, close, Deadline, read, type Resolved, seconds, socketOptions, watch } from "./zmqSocket.ts"
 
 export interface SpokeOptions extends LaneOptions {
   readonly place: Place
@@ -19,22 +20,23 @@ export interface SpokeOptions extends LaneOptions {
 export const make: (
   resolved: Resolved,
   options: SpokeOptions
-) => Effect.Effect<Link, never, Scope.Scope> = Effect.fnUntraced(function*(resolved, options) {
+) => Effect.Effect<Link, QueueError, Scope.Scope> = Effect.fnUntraced(function*(resolved, options) {
   const { address, serverKey } = options.place
   const curve = serverKey === null ? undefined : curveKeyPair()
-  const socket = new Dealer({
-    ...socketOptions(resolved),
-    // A fresh pipe a connection, which begins with an empty message: the hub hears of every reconnection before anything else.
-    immediate: true,
-    probeRouter: true,
-    routingId: options.identity,
-    reconnectInterval: 20,
-    reconnectMaxInterval: 500,
-    ipv6: address.includes("["),
-    ...(curve === undefined || serverKey === null
-      ? {}
-      : { curveServerKey: serverKey, curvePublicKey: curve.publicKey, curveSecretKey: curve.secretKey })
-  })
+  const socket = yield* acquire(address, () =>
+    new Dealer({
+      ...socketOptions(resolved),
+      // A fresh pipe a connection, which begins with an empty message: the hub hears of every reconnection before anything else.
+      immediate: true,
+      probeRouter: true,
+      routingId: options.identity,
+      reconnectInterval: 20,
+      reconnectMaxInterval: 500,
+      ipv6: address.includes("["),
+      ...(curve === undefined || serverKey === null
+        ? {}
+        : { curveServerKey: serverKey, curvePublicKey: curve.publicKey, curveSecretKey: curve.secretKey })
+    }))
   const end = () => {
     deadline.stop()
     link.end()
@@ -71,7 +73,7 @@ export const make: (
     if (event.type === "disconnect") deadline.start()
   })
   read(socket, (parts) => {
-    if (parts.length > 2) return lost(`a message of ${parts.length} parts`)
+    if (parts.length > 2) return link.malformed(`a message of ${parts.length} parts`)
     link.receive(parts[0]!, parts[1])
   })
   socket.connect(address)

@@ -16,7 +16,8 @@ export const attach = (resolved: Resolved): MessageQueues["Service"]["attach"] =
         operation: "attach to",
         where: data.address,
         issue,
-        advice: "See that the driver lives, that its address can be reached from here, and that the handle is of this rank's last incarnation"
+        advice:
+          "See that the driver lives, that its address can be reached from here, and that the handle is of this rank's last incarnation"
       })
     const waiting = new Set(["requests", "control"])
     let ended = false
