@@ -5,11 +5,11 @@
  * named `phalanx-…`, have mode 0600 and are gone when the driver's scope closes, whether or not the workers still live then.
  */
 import { MessageQueues } from "@phalanx/core/MessageQueues"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
 import { defaultFolder as shm } from "./internal/segment.ts"
 import { open } from "./internal/shmDriver.ts"
-import type { Resolved } from "./internal/shmOptions.ts"
+import { resolve } from "./internal/shmOptions.ts"
 import { peers } from "./internal/shmPeers.ts"
 import { attach } from "./internal/shmWorker.ts"
 
@@ -29,15 +29,6 @@ export interface Options {
 
 /** Where segments are made unless an option says otherwise. */
 export const defaultFolder: string = shm
-
-const powerOfTwo = (bytes: number): number => Math.max(4096, 2 ** Math.ceil(Math.log2(bytes)))
-
-const resolve = (options: Options): Resolved => ({
-  folder: options.folder ?? defaultFolder,
-  ringBytes: powerOfTwo(options.ringBytes ?? 4 * 1024 * 1024),
-  laneBytes: powerOfTwo(options.laneBytes ?? 256 * 1024),
-  spinMicros: Duration.toMillis(options.spin ?? "100 micros") * 1000
-})
 
 /** Shared-memory queues with these options. Opening and attaching fail with `QueueError`. */
 export const layerWith = (options: Options): Layer.Layer<MessageQueues> =>

@@ -56,6 +56,14 @@ export interface LaneSizes {
   readonly reply: number
 }
 
+const setName = (memory: MappedMemory, word: number, name: string): void => {
+  memory.bytes.set(new TextEncoder().encode(name), word * 4)
+}
+const getName = (memory: MappedMemory, word: number): string => {
+  const bytes = memory.bytes.slice(word * 4, word * 4 + 2 * line)
+  return new TextDecoder().decode(bytes.subarray(0, Math.max(0, bytes.indexOf(0))))
+}
+
 const bellLine = 13
 const rankData = 16 * line
 
@@ -71,13 +79,8 @@ export const rank = {
   reply: (memory: MappedMemory, sizes: LaneSizes): Lane =>
     lane(memory, laneWords(10, rankData + sizes.control + sizes.private, sizes.reply, 0)),
   /** The name of the worker's doorbell: ASCII, ended by a zero byte, at most 127. */
-  setBell: (memory: MappedMemory, name: string): void => {
-    memory.bytes.set(new TextEncoder().encode(name), bellLine * line)
-  },
-  bell: (memory: MappedMemory): string => {
-    const bytes = memory.bytes.slice(bellLine * line, bellLine * line + 128)
-    return new TextDecoder().decode(bytes.subarray(0, Math.max(0, bytes.indexOf(0))))
-  }
+  setBell: (memory: MappedMemory, name: string): void => setName(memory, wordOf(bellLine), name),
+  bell: (memory: MappedMemory): string => getName(memory, wordOf(bellLine))
 }
 
 /** The segment of one rank's lanes to every other rank. Tags: channel, sequence. */
@@ -87,6 +90,28 @@ export const peers = {
   bytes: (ranks: number, laneBytes: number): number => align(2 * line + ranks * 3 * line) + ranks * laneBytes,
   lane: (memory: MappedMemory, ranks: number, laneBytes: number, to: number): Lane =>
     lane(memory, laneWords(2 + to * 3, align(2 * line + ranks * 3 * line) + to * laneBytes, laneBytes, 2))
+}
+
+const readerLines = 5
+const readerWord = (reader: number, lineOfReader: number): number => wordOf(8 + reader * readerLines + lineOfReader)
+const queueData = (readers: number): number => (8 + readers * readerLines) * line
+
+/** The segment of a queue that stands alone. Tags: 0 for bytes and 1 for a value, 0. */
+export const queue = {
+  header: 0,
+  writerParked: wordOf(1),
+  /** 0 until all readers have attached, then 1; 2 once the writer has closed the queue. */
+  phase: wordOf(2),
+  bytes: (readers: number, capacity: number): number => queueData(readers) + capacity,
+  ring: (memory: MappedMemory, readers: number, capacity: number): Ring =>
+    new Ring(memory, { written: wordOf(3), wantsRoom: wordOf(4), data: queueData(readers), capacity, tags: 2 }),
+  /** One of `State`. */
+  state: (reader: number): number => readerWord(reader, 0),
+  parked: (reader: number): number => readerWord(reader, 1),
+  consumed: (reader: number): number => readerWord(reader, 2),
+  pid: (reader: number): number => readerWord(reader, 0) + 1,
+  setBell: (memory: MappedMemory, reader: number, name: string): void => setName(memory, readerWord(reader, 3), name),
+  bell: (memory: MappedMemory, reader: number): string => getName(memory, readerWord(reader, 3))
 }
 
 /** Marks a segment as ours. */

@@ -83,7 +83,7 @@ export class Requests {
         some = true
       }
     }
-    if (some && !this.writer.publish(data, tags) && this.fullSince === 0) this.fullSince = now()
+    if (some && this.writer.publish(data, tags) !== undefined && this.fullSince === 0) this.fullSince = now()
   }
 
   /** Moves on what waits; to be called when readers have advanced, and when `due` says so. */

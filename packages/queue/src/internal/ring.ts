@@ -159,15 +159,19 @@ export class Assembly {
     this.bytes = this.small
   }
 
-  /** Whether the piece follows what is there already; if so there is room for it. */
+  /**
+   * Whether the piece follows what is there already; if so there is room for it. One that begins a frame always does: the frame before it was
+   * given up by its writer.
+   */
   accepts(offset: number, total: number): boolean {
-    if (offset !== this.received || total > this.maximum) return false
+    if (total > this.maximum) return false
     if (offset === 0) {
+      this.received = 0
       this.bytes = total <= this.small.length ? this.small : new Uint8Array(total)
       this.length = total
       return true
     }
-    return total === this.length
+    return offset === this.received && total === this.length
   }
 
   /** Counts a piece; whether it was the frame's last. */

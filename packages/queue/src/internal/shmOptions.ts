@@ -1,7 +1,9 @@
 import { QueueError } from "@phalanx/core/QueueError"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Os from "node:os"
+import { defaultFolder } from "./segment.ts"
 
 /** What one layer's queues have in common. */
 export interface Resolved {
@@ -10,6 +12,21 @@ export interface Resolved {
   readonly laneBytes: number
   readonly spinMicros: number
 }
+
+/** A ring's length: a power of two, a page at least. */
+export const powerOfTwo = (bytes: number): number => Math.max(4096, 2 ** Math.ceil(Math.log2(bytes)))
+
+export const resolve = (options: {
+  readonly folder?: string | undefined
+  readonly ringBytes?: number | undefined
+  readonly laneBytes?: number | undefined
+  readonly spin?: Duration.Input | undefined
+}): Resolved => ({
+  folder: options.folder ?? defaultFolder,
+  ringBytes: powerOfTwo(options.ringBytes ?? 4 * 1024 * 1024),
+  laneBytes: powerOfTwo(options.laneBytes ?? 256 * 1024),
+  spinMicros: Duration.toMillis(options.spin ?? "100 micros") * 1000
+})
 
 /** The largest frame, in bytes. */
 export const frameLimit = 0x8000_0000
@@ -49,17 +66,19 @@ export const PeerHandle = Schema.Struct({
   laneBytes: Power
 })
 
+/** What came as a handle is none of ours. */
+export const invalidHandle = (transport: string) => (error: Schema.SchemaError): QueueError =>
+  new QueueError({
+    operation: "attach to",
+    where: `handle of transport ${JSON.stringify(transport)}`,
+    issue: error.message.split("\n").join(" "),
+    advice: "Pass the handle on unchanged, and attach with the layer that made it"
+  })
+
 /** The schema-checked data of a handle that came from elsewhere. */
 export const decode = <A>(schema: Schema.Decoder<A>, handle: { readonly transport: string; readonly data: unknown }) =>
   Schema.decodeUnknownEffect(schema)(handle.transport === "shm" ? handle.data : undefined).pipe(
-    Effect.mapError((error) =>
-      new QueueError({
-        operation: "attach to",
-        where: `handle of transport ${JSON.stringify(handle.transport)}`,
-        issue: String(error.message).split("\n").join(" "),
-        advice: "Attach with the handle that the driver's publisher made, and with the layer of the same transport"
-      })
-    )
+    Effect.mapError(invalidHandle(handle.transport))
   )
 
 /** The bytes of a mapped segment are not what its handle says. */

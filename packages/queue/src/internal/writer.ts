@@ -26,6 +26,9 @@ export interface Reading {
   named: number
 }
 
+/** Whether all of it is in the ring. */
+export const isWritten = (rest: Rest): boolean => rest.begun && rest.sent === rest.data.length
+
 const none = new Int32Array(0)
 
 export class Writer {
@@ -92,21 +95,23 @@ export class Writer {
     this.ring.publish(this.position)
   }
 
-  /** Appends a frame. `data` must stay as it is while the frame waits; `tags` are copied. Whether all of it is in the ring. */
-  publish(data: Uint8Array, tags: Int32Array = none): boolean {
+  /** Appends a frame. `data` must stay as it is while the frame waits; `tags` are copied. What has to wait for room, if anything. */
+  publish(data: Uint8Array, tags: Int32Array = none): Rest | undefined {
     return this.append(data, 0, data.length, tags)
   }
 
   /** Appends the part of a frame that begins at `base`. */
-  append(data: Uint8Array, base: number, total: number, tags: Int32Array = none): boolean {
+  append(data: Uint8Array, base: number, total: number, tags: Int32Array = none): Rest | undefined {
     if (this.waiting.length === 0 && data.length <= this.ring.pieceLimit && this.fits(this.ring.size(data.length))) {
       this.put(data, 0, data.length, total, base, tags)
-      return true
+      return undefined
     }
-    this.waiting.push({ data, base, total, tags: tags.length === 0 ? none : tags.slice(), sent: 0, begun: false })
+    const rest: Rest = { data, base, total, tags: tags.length === 0 ? none : tags.slice(), sent: 0, begun: false }
+    this.waiting.push(rest)
     this.ring.memory.store(this.ring.geometry.wantsRoom, 1)
     // Room that was made before the word was set is not going to be announced.
-    return this.flush()
+    this.flush()
+    return isWritten(rest) ? undefined : rest
   }
 
   /** Units that the next waiting piece takes; 0 if nothing waits. */
@@ -121,7 +126,7 @@ export class Writer {
     let done = 0
     for (; done < this.waiting.length; done++) {
       const rest = this.waiting[done]!
-      while (!rest.begun || rest.sent < rest.data.length) {
+      while (!isWritten(rest)) {
         const length = this.next(rest.data.length - rest.sent)
         if (!this.fits(this.ring.size(length))) {
           if (done > 0) this.waiting = this.waiting.slice(done)
