@@ -8,12 +8,10 @@
  * These layers and `Cluster.layerMemory` can be exchanged for each other wherever a group's entry is a URL.
  */
 import * as Cluster from "@phalanx/core/Cluster"
-import { MessageQueues } from "@phalanx/core/MessageQueues"
+import type { MessageQueues } from "@phalanx/core/MessageQueues"
 import type { QueueError } from "@phalanx/core/QueueError"
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as hub from "./internal/ipcHub.ts"
 import * as print from "./internal/output.ts"
 import * as processes from "./internal/processes.ts"
 import * as transports from "./internal/transports.ts"
@@ -23,12 +21,16 @@ export type Line = print.Line
 
 export interface Options {
   /**
-   * What carries the frames: shared memory, TCP on this machine, or the ipc channels of Node, which need no native code.
-   * Default: `shm`, and where it cannot be used, `tcp`, with a warning.
+   * What carries the frames: shared memory, TCP, or Unix sockets. Default: shared memory, or Unix sockets on a machine that has
+   * none, which the log says.
    */
   readonly transport?: "shm" | "tcp" | "ipc" | undefined
   /** For `shm`: the memory-backed folder of the segments. Default `/dev/shm`. */
   readonly folder?: string | undefined
+  /** For `tcp`: the address that this process, and each worker for the others, binds. Default `127.0.0.1`. */
+  readonly host?: string | undefined
+  /** For `tcp`: this process's port, or the first free one of a range. Default: one that the system chooses. */
+  readonly port?: number | { readonly first: number; readonly last: number } | undefined
   /** Time from SIGTERM to SIGKILL when a worker is to end. Default 2 seconds. */
   readonly grace?: Duration.Input | undefined
   /** What workers find in their environment besides this process's own. */
@@ -47,25 +49,18 @@ export interface Options {
 
 /** Processes of this machine, with these options. */
 export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | MessageQueues, QueueError> => {
-  const queues: transports.QueueOptions = options.folder === undefined ? {} : { folder: options.folder }
-  const cluster = (bind: processes.Options["bind"]) =>
-    Layer.sync(Cluster.Cluster, () =>
-      processes.make({
-        queues,
-        bind,
-        print: options.output === "ignore" ? undefined : typeof options.output === "function" ? options.output : print.inherit,
-        grace: Duration.toMillis(options.grace ?? "2 seconds"),
-        env: options.env ?? {},
-        execArgv: options.execArgv ?? [],
-        node: options.node ?? process.execPath
-      }))
-  if (options.transport === "ipc") {
-    return Layer.unwrap(Effect.sync(() => {
-      const { bind, queues } = hub.make()
-      return Layer.merge(cluster(bind), Layer.succeed(MessageQueues, queues))
+  const { folder, host, output, port, transport } = options
+  const cluster = Layer.sync(Cluster.Cluster, () =>
+    processes.make({
+      queues: { ...(folder === undefined ? {} : { folder }), ...(host === undefined ? {} : { host }) },
+      print: output === "ignore" ? undefined : typeof output === "function" ? output : print.inherit,
+      grace: Duration.toMillis(options.grace ?? "2 seconds"),
+      env: options.env ?? {},
+      execArgv: options.execArgv ?? [],
+      node: options.node ?? process.execPath
     }))
-  }
-  return Layer.merge(cluster(undefined), transports.layer(options.transport ?? "shm", queues))
+  const settings = { folder, host, port }
+  return Layer.merge(cluster, transport === undefined ? transports.layerDefault(settings) : transports.layer(transport, settings))
 }
 
 /** Processes of this machine that talk through shared memory, with every option's default. */

@@ -1,8 +1,8 @@
 /**
  * Workers as child processes.
  *
- * This uses `node:child_process`, since Effect's `ChildProcess` tells a signal only in the words of an error and has no ipc channel. How
- * a worker ended has to be known exactly, and at once.
+ * This uses `node:child_process`, since Effect's `ChildProcess` tells a signal only in the words of an error: how a worker ended has
+ * to be known exactly.
  */
 import type * as Cluster from "@phalanx/core/Cluster"
 import { type Death, SpawnError } from "@phalanx/core/WorkerError"
@@ -10,19 +10,16 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import { type ChildProcess, spawn, type StdioOptions } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { hostname } from "node:os"
 import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import * as output from "./output.ts"
 import { SpawnLine } from "./spawnLine.ts"
-import type { QueueOptions } from "./transports.ts"
 
 export interface Options {
-  readonly queues: QueueOptions
-  /** Given for a transport that needs an ipc channel: is called with the process that has it. */
-  readonly bind: ((handle: { readonly data: unknown }, child: ChildProcess) => void) | undefined
+  readonly queues: SpawnLine["queues"]
   readonly print: output.Print | undefined
   /** Milliseconds from SIGTERM to SIGKILL. */
   readonly grace: number
@@ -129,23 +126,20 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
   const start = (entry: URL, identity: Cluster.Identity, failed: (cause: unknown) => SpawnError): Effect.Effect<Running, SpawnError> =>
     Effect.callback((resume) => {
       const { group, incarnation, rank } = identity
-      const stdio: StdioOptions = [
-        "pipe",
-        options.print === undefined ? "ignore" : "pipe",
-        "pipe",
-        ...(options.bind === undefined ? [] : ["ipc" as const])
-      ]
       try {
         const child = spawn(
           options.node,
           // For whoever reads the list of processes; what is secret is not among it.
           [...nodeFlags, ...options.execArgv, bootstrap, "phalanx", group, "rank", String(rank), "incarnation", String(incarnation)],
           // In a session of its own: what a terminal sends at Ctrl-C is for the driver, which then ends its workers in order.
-          { stdio, detached: true, serialization: "advanced", env: { ...process.env, ...options.env } }
+          {
+            stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe"],
+            detached: true,
+            env: { ...process.env, ...options.env }
+          }
         )
         child.once("spawn", () => {
           const running = watch(child, group, rank, options.print)
-          options.bind?.(identity.handle, child)
           resume(Effect.succeed(running))
         })
         child.on("error", (cause) => resume(Effect.fail(failed(cause))))

@@ -13,7 +13,7 @@ export const SpawnLine = Schema.fromJsonString(Schema.Struct({
   entry: Schema.String,
   /** Milliseconds that the worker has to end in order once it was told to. */
   grace: Schema.Finite,
-  /** What its lanes to other ranks need besides the handle. */
+  /** What its lanes to other ranks need: the folder of segments, the address to bind. */
   queues: Schema.Struct({ folder: Schema.optionalKey(Schema.String), host: Schema.optionalKey(Schema.String) }),
   identity: Identity
 }))

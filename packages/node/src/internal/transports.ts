@@ -1,30 +1,59 @@
 /** Which queues a cluster's groups use. Only the modules of the transport in use are loaded, in the driver and in every worker. */
 import { MessageQueues } from "@phalanx/core/MessageQueues"
 import { QueueError } from "@phalanx/core/QueueError"
+import type * as TcpQueues from "@phalanx/queue/TcpQueues"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-/** What both ends need to know of the transport besides the handle. */
-export interface QueueOptions {
-  readonly folder?: string
-  readonly host?: string
+/** Settings of both ends. */
+export interface Settings {
+  readonly folder?: string | undefined
+  readonly host?: string | undefined
+  readonly port?: TcpQueues.Options["port"]
 }
 
-export const layer = (transport: string, options: QueueOptions): Layer.Layer<MessageQueues, QueueError> => {
+const load = <A>(name: string, module: () => Promise<A>): Effect.Effect<A, QueueError> =>
+  Effect.tryPromise({
+    try: module,
+    catch: (cause) =>
+      new QueueError({
+        operation: "load",
+        where: `transport ${name}`,
+        issue: cause instanceof Error ? cause.message : String(cause),
+        advice: "Choose another `transport`, or install the dependencies of @phalanx/queue for this platform"
+      })
+  })
+
+/** Shared memory, or Unix sockets on a machine that has none. */
+export const layerDefault = (settings: Settings): Layer.Layer<MessageQueues, QueueError> =>
+  Layer.unwrap(Effect.map(load("shm", () => import("@phalanx/queue/Queues")), (queues) => queues.layerWith(settings)))
+
+const shm = (settings: Settings) =>
+  Effect.map(load("shm", () => import("@phalanx/queue/ShmQueues")), (queues) => queues.layerWith(settings))
+
+const zeromq = (name: string, make: (queues: typeof TcpQueues) => Layer.Layer<MessageQueues>) =>
+  Effect.map(load(name, () => import("@phalanx/queue/TcpQueues")), make)
+
+/** The queues of one transport, by the name that its handles bear. */
+export const layer = (transport: string, settings: Settings): Layer.Layer<MessageQueues, QueueError> => {
   switch (transport) {
     case "shm":
-      return Layer.unwrap(Effect.map(Effect.promise(() => import("@phalanx/queue/ShmQueues")), (shm) => shm.layerWith(options)))
+      return Layer.unwrap(shm(settings))
+    case "tcp":
+      return Layer.unwrap(zeromq("tcp", (queues) => queues.layerWith(settings)))
     case "ipc":
-      return Layer.unwrap(Effect.map(Effect.promise(() => import("./ipcWorker.ts")), (ipc) => ipc.layer))
+      return Layer.unwrap(zeromq("ipc", (queues) => queues.layerIpc))
     default:
-      return Layer.effect(MessageQueues, Effect.fail(unknown(transport)))
+      return Layer.effect(
+        MessageQueues,
+        Effect.fail(
+          new QueueError({
+            operation: "use",
+            where: `transport ${transport}`,
+            issue: "a worker process does not know it",
+            advice: "Use the queues that the layers of NodeCluster provide: shm, tcp or ipc"
+          })
+        )
+      )
   }
 }
-
-const unknown = (transport: string): QueueError =>
-  new QueueError({
-    operation: "use",
-    where: `transport ${transport}`,
-    issue: "a worker process does not know it",
-    advice: "Use the queues that the layers of NodeCluster provide: shm, tcp or ipc"
-  })
