@@ -255,9 +255,8 @@ export const flush = (links: Iterable<Link>, millis: number): Effect.Effect<void
       resume(Effect.void)
     }
     for (const link of links) {
-      if (!link.isOpen) continue
       waiting++
-      link.whenIdle(one)
+      link.whenIdle(one, true)
     }
     one()
   })

@@ -67,15 +67,10 @@ export class Link {
   private ackTimer: NodeJS.Timeout | undefined
   private stallTimer: NodeJS.Timeout | undefined
   private ackedAtStall = 0
-  private idlers: Array<() => void> = []
+  private idlers: Array<{ readonly done: () => void; readonly connectedOnly: boolean }> = []
 
   constructor(options: LinkOptions) {
     this.options = options
-  }
-
-  /** Whether the connection under it works, as far as is known. */
-  get isOpen(): boolean {
-    return this.open
   }
 
   /** Sends a payload, which must not change afterwards. */
@@ -91,10 +86,10 @@ export class Link {
     this.advance()
   }
 
-  /** Calls back when the other end has acknowledged everything sent until then, or when the lane has ended. */
-  whenIdle(done: () => void): void {
-    if (this.ended || this.acked === this.last) return done()
-    this.idlers.push(done)
+  /** Calls back when the other end has acknowledged everything sent, or the lane has ended, or with `connectedOnly` its connection is lost. */
+  whenIdle(done: () => void, connectedOnly: boolean): void {
+    if (this.ended || this.acked === this.last || (connectedOnly && !this.open)) return done()
+    this.idlers.push({ done, connectedOnly })
     if (this.open) this.transmit(Kind.ping, this.sent)
   }
 
@@ -113,6 +108,9 @@ export class Link {
   /** The connection is gone; what is unacknowledged waits for the next one. */
   interrupted(): void {
     this.open = false
+    const idlers = this.idlers
+    this.idlers = idlers.filter((idler) => !idler.connectedOnly)
+    for (const { connectedOnly, done } of idlers) if (connectedOnly) done()
   }
 
   /** Ends the lane and tells the other end why. */
@@ -254,7 +252,7 @@ export class Link {
   }
 
   private idle(): void {
-    for (const done of this.idlers.splice(0)) done()
+    for (const { done } of this.idlers.splice(0)) done()
   }
 
   private watch(): void {
