@@ -109,12 +109,16 @@ export interface PeersOptions {
   /** Hears every message from another rank, in its order. `bytes` belong to the receiver. `channel` and `sequence` are the sender's. */
   readonly receive: (from: number, channel: number, sequence: number, bytes: Uint8Array) => void
   readonly lost: (from: number, issue: string) => void
+  /** How many more messages this rank has to have before it can go on; a transport may let it sleep until then. 0: it waits for none. */
+  readonly awaited?: (() => number) | undefined
 }
 
 /** The lanes between ranks: one for each ordered pair. */
 export interface PeerLanes {
   /** Copies `bytes` (0 … 2³¹ of them) to another rank's lane, or keeps a copy while the lane is full. Unsigned 32-bit `channel` and `sequence`. */
   readonly send: (to: number, channel: number, sequence: number, bytes: Uint8Array) => void
+  /** `awaited` has another answer now: what sleeps by the former one must not sleep on. */
+  readonly look?: (() => void) | undefined
 }
 
 /** The transport. A driver opens, workers attach by handle; one layer serves both ends. */

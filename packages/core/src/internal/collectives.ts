@@ -59,7 +59,7 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
   const retract: Post["retract"] = (channel) => {
     if (outbox.length > 0) outbox = outbox.filter((letter) => letter.channel !== channel)
   }
-  const post: Post = { rank, generation, send, retract }
+  const post: Post = { rank, generation, send, retract, waits: () => lanes?.look?.() }
   const abort = (issue: string, tell: boolean): void => {
     if (failure !== undefined) return
     failure = issue
@@ -69,6 +69,12 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
   }
 
   return {
+    /** The fewest messages that end an operation. */
+    awaited: (): number => {
+      let fewest = 0
+      for (const side of sides.values()) if (side.waits && (fewest === 0 || side.missing < fewest)) fewest = side.missing
+      return fewest
+    },
     failed: (): boolean => failure !== undefined,
     traffic: Effect.sync((): ReadonlyArray<number> => sent.slice()),
     receive: (from: number, channel: number, sequence: number, bytes: Uint8Array): void => {
@@ -198,6 +204,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       rank,
       ranks,
       receive: exchange.receive,
+      awaited: exchange.awaited,
       lost: (from, issue) => exchange.abort(`rank ${rank} lost the lane from rank ${from}: ${issue}`, true)
     })
     const handles = yield* join(peers.handle)

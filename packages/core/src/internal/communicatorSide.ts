@@ -30,6 +30,8 @@ export interface Post {
   readonly send: (to: number, channel: number, sequence: number, bytes: Uint8Array) => void
   /** Forgets what was not sent yet. */
   readonly retract: (channel: number) => void
+  /** An operation waits from now on. */
+  readonly waits: () => void
 }
 
 /** This rank's side of one communicator. `begin` and `receive` are the hot path: they allocate one array an operation. */
@@ -74,6 +76,10 @@ export class Side {
     })
   }
 
+  get waits(): boolean {
+    return this.code !== idle
+  }
+
   begin(code: number, outgoing: Uint8Array | Parts, resume: Resume): void {
     if (this.code !== idle) {
       const began = this.describe(code, outgoing instanceof Uint8Array ? outgoing : nothing)
@@ -105,6 +111,7 @@ export class Side {
     // Only now: the others see what this rank began before it says that it does not fit.
     if (odd !== idle) this.mismatch(odd, this.codes[odd]!, parts[odd]!)
     else if (this.missing === 0) this.complete()
+    else this.post.waits()
   }
 
   receive(from: number, sequence: number, bytes: Uint8Array): void {

@@ -60,19 +60,27 @@ export class LazyRinger {
     this.parked = parked
   }
 
+  /** As of `Doorbell.Ringer`. */
   wake(): void {
-    if (this.parked.memory.load(this.parked.index) === 0) return
-    if (this.ringer === undefined) {
-      if (this.broken) return
+    this.open()?.wake()
+  }
+
+  /** As of `Doorbell.Ringer`. */
+  rouse(): void {
+    this.open()?.rouse()
+  }
+
+  private open(): Doorbell.Ringer | undefined {
+    if (this.parked.memory.load(this.parked.index) === 0) return undefined
+    if (this.ringer === undefined && !this.broken) {
       try {
         this.ringer = new Doorbell.Ringer(this.folder, this.name(), this.parked)
       } catch {
         // A process that ends takes its doorbell down: there is nobody to wake.
         this.broken = true
-        return
       }
     }
-    this.ringer.wake()
+    return this.ringer
   }
 
   close(): void {

@@ -72,10 +72,31 @@ export class Ringer {
     this.parked = parked
   }
 
-  /** To be called after what the sleeper waits for was published. */
+  /**
+   * To be called after something that the sleeper may wait for was published. The parked word counts how many times that has to be before the
+   * sleeper has anything to do; the last one rings.
+   */
   wake(): void {
     const { index, memory } = this.parked
-    if (memory.load(index) === 0 || memory.compareExchange(index, 1, 0) !== 1 || this.fd === undefined) return
+    for (let left = memory.load(index); left > 0;) {
+      const seen = memory.compareExchange(index, left, left - 1)
+      if (seen === left) return left === 1 ? this.ring() : undefined
+      left = seen
+    }
+  }
+
+  /** Wakes the sleeper whatever it waits for. */
+  rouse(): void {
+    const { index, memory } = this.parked
+    for (let left = memory.load(index); left > 0;) {
+      const seen = memory.compareExchange(index, left, 0)
+      if (seen === left) return this.ring()
+      left = seen
+    }
+  }
+
+  private ring(): void {
+    if (this.fd === undefined) return
     try {
       Fs.writeSync(this.fd, stroke, 0, 1)
     } catch {

@@ -75,7 +75,7 @@ const end = (found: boolean): void => {
 }
 
 /** Whether there is reason to look again soon. */
-const look = (): boolean => {
+const lookNow = (): boolean => {
   const start = performance.now()
   const allowed = allowedMillis()
   let until = start - endedAt < idleLoopMillis ? start + lookMillis : start
@@ -108,7 +108,7 @@ const turn = (): void => {
   }
   let again = true
   try {
-    again = look()
+    again = lookNow()
   } finally {
     if (again) setImmediate(turn)
   }
@@ -122,13 +122,18 @@ export const wake = (): void => {
   turn()
 }
 
+/** Looks on a later turn of the event loop, so that what a source waits for is judged anew. */
+export const look = (): void => {
+  if (!parked) return
+  parked = false
+  for (const source of sources) source.park(0)
+  setImmediate(turn)
+}
+
 /** Looks into this source from now on, first on a later turn of the event loop. */
 export const add = (source: Source): void => {
   sources.add(source)
-  if (!parked) return
-  parked = false
-  for (const other of sources) other.park(0)
-  setImmediate(turn)
+  look()
 }
 
 export const drop = (source: Source): void => {

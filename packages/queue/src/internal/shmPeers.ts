@@ -64,7 +64,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
         options.lost(peer.rank, "bytes on its lane that no rank of this version writes")
       }
     }
-    if (worked && ring.memory.load(ring.geometry.wantsRoom) !== 0) peer.ringer.wake()
+    if (worked && ring.memory.load(ring.geometry.wantsRoom) !== 0) peer.ringer.rouse()
     return worked
   }
 
@@ -81,14 +81,15 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
           if (receive(peer)) worked = true
           if (peer.writer.ready()) {
             peer.writer.flush()
-            peer.ringer.wake()
+            peer.ringer.rouse()
             worked = true
           }
         }
         return worked
       },
       ready: () => others.some((peer) => (!peer.lost && peer.reader.ready()) || peer.writer.ready()),
-      park: (parked) => memory.store(Layout.peers.parked, parked),
+      // An exchange needs a message from each peer: the last of them rings, not each.
+      park: (parked) => memory.store(Layout.peers.parked, parked === 0 ? 0 : Math.max(1, options.awaited?.() ?? 1)),
       spin: () => spinWith(layer, ranks)
     }
     yield* Effect.acquireRelease(Effect.sync(() => Poller.add(source)), () => Effect.sync(() => Poller.drop(source)))
@@ -103,8 +104,11 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
         const { writer } = peer
         const fits = writer.waiting.length === 0 && data.length <= writer.ring.pieceLimit && writer.fits(writer.ring.size(data.length))
         writer.publish(fits ? data : data.slice(), tags)
-        peer.ringer.wake()
-      }
+        // A message of which a part has to wait for room is not one that the reader can count.
+        if (fits) peer.ringer.wake()
+        else peer.ringer.rouse()
+      },
+      look: Poller.look
     }
     return lanes
   })
