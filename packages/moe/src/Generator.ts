@@ -65,6 +65,8 @@ export interface Result {
 export interface Step {
   readonly step: number
   readonly rows: number
+  /** When its planning began, when it was handed to the ranks, and when all replies had been given on. */
+  readonly planned: number
   readonly published: number
   readonly replied: number
   readonly replies: ReadonlyArray<StepReply>
@@ -135,6 +137,7 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
   interface Flight {
     readonly step: number
     readonly rows: number
+    readonly planned: number
     readonly published: number
     readonly fiber: Fiber.Fiber<ReadonlyArray<StepReply>, unknown>
   }
@@ -143,19 +146,20 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
     const flight = flights.shift()!
     const replies = yield* Fiber.join(flight.fiber)
     deliver(replies)
-    const { published, rows, step } = flight
-    options.onStep?.({ step, rows, published, replied: performance.now(), replies })
+    const { planned, published, rows, step } = flight
+    options.onStep?.({ step, rows, planned, published, replied: performance.now(), replies })
   })
   const depth = options.ahead === false ? 1 : 2
 
   yield* Effect.gen(function*() {
     while (true) {
+      const planned = performance.now()
       const plan = flights.length < depth ? scheduler.plan() : undefined
       if (plan !== undefined) {
         const published = performance.now()
         const fiber = yield* Effect.forkChild(ranks.call.step(plan), { startImmediately: true })
         const taken = plan.parts.reduce((sum, part) => sum + part.run.reduce((n, { take }) => n + take, 0), 0)
-        flights.push({ step: plan.step, rows: taken, published, fiber })
+        flights.push({ step: plan.step, rows: taken, planned, published, fiber })
       } else if (flights.length > 0) {
         yield* land()
       } else {

@@ -20,9 +20,8 @@ interface Held {
   sampled: number
 }
 
-/** Milliseconds of one forward pass, by what they went to. */
+/** Milliseconds that one step has waited for other ranks. */
 interface Clock {
-  computed: number
   waited: number
 }
 
@@ -82,14 +81,11 @@ export default Worker.make(
 
     /** One forward pass with all ranks, which may have other rows, or none. Gives a copy of the logits of the rows wanted. */
     const forward = Effect.fnUntraced(function*(rows: ReadonlyArray<Engine.Row>, wanted: ReadonlyArray<number>, clock: Clock) {
-      let since = performance.now()
       const waiting = <A, E>(collective: Effect.Effect<A, E>): Effect.Effect<A, E> =>
         Effect.suspend(() => {
           const began = performance.now()
-          clock.computed += began - since
           return Effect.map(collective, (result) => {
-            since = performance.now()
-            clock.waited += since - began
+            clock.waited += performance.now() - began
             return result
           })
         })
@@ -115,9 +111,7 @@ export default Worker.make(
         // A turn of the event loop is one layer long, so that control frames are heard in the middle of a step.
         yield* Effect.yieldNow
       }
-      const logits = wanted.length === 0 ? new Float32Array(0) : engine.logits(wanted).slice()
-      clock.computed += performance.now() - since
-      return logits
+      return wanted.length === 0 ? new Float32Array(0) : engine.logits(wanted).slice()
     })
 
     const close = (id: number): void => {
@@ -139,6 +133,7 @@ export default Worker.make(
       },
       step: ({ parts }) =>
         Effect.gen(function*() {
+          const began = performance.now()
           const part = parts[dp]!
           for (const id of part.close) close(id)
           for (const opening of part.open) {
@@ -159,7 +154,7 @@ export default Worker.make(
             }
             if (request.taken === request.tokens.length) sampling.push({ id, request, row: rows.length - 1 })
           }
-          const clock = { computed: 0, waited: 0 }
+          const clock: Clock = { waited: 0 }
           const logits = yield* forward(rows, sampling.map(({ row }) => row), clock)
           const tokens = sampling.map(({ id, request }, i) => {
             const byte = Sampling.choose(logits.subarray(i * 256, (i + 1) * 256), request.opening.sampling, request.tokens.length)
@@ -168,7 +163,8 @@ export default Worker.make(
           })
           steps++
           dropped += missing
-          return { tokens: tp === 0 ? tokens : [], dropped: missing, ...clock }
+          const { waited } = clock
+        return { tokens: tp === 0 ? tokens : [], dropped: missing, computed: performance.now() - began - waited, waited }
         }).pipe(Effect.orDie),
       usage: () => Effect.map(world.traffic, (sent) => ({ steps, sent, expertRows, dropped, requests: requests.size })),
       logits: ({ chunk, tokens }) =>
@@ -178,7 +174,7 @@ export default Worker.make(
           for (let from = 0; from < tokens.length; from += chunk) {
             const piece = [...tokens.subarray(from, from + chunk)]
             const rows = dp === 0 ? piece.map((token, i): Engine.Row => ({ slot, position: from + i, token })) : []
-            logits = yield* forward(rows, dp === 0 ? [rows.length - 1] : [], { computed: 0, waited: 0 })
+            logits = yield* forward(rows, dp === 0 ? [rows.length - 1] : [], { waited: 0 })
           }
           engine.release(slot)
           return [...logits]
