@@ -1,0 +1,69 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { eventually, filesIn, folder, lives, processesNaming, uniqueName } from "./fixtures/system.ts"
+
+const program = fileURLToPath(new URL("./fixtures/driver.ts", import.meta.url))
+
+/** Runs a driver, and gives what it says and the pids of its workers once it has told them. */
+const drive = Effect.fnUntraced(function*(how: "runMain" | "plain" | "spin" | "exit" | "throw") {
+  const segments = yield* folder
+  const name = uniqueName()
+  let output = ""
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [program, segments, name, how], { stdio: ["ignore", "pipe", how === "throw" ? "ignore" : "inherit"] })
+    ),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
+  yield* eventually("the driver tells its workers' pids", () => /^pids .*\n/.test(output), 20_000)
+  const pids = /^pids (.*)\n/.exec(output)![1]!.split(" ").map(Number)
+  const gone = (millis: number) =>
+    Effect.andThen(
+      eventually("the workers are gone", () => !pids.some(lives), millis),
+      Effect.sync(() => assert.deepStrictEqual(processesNaming(name), []))
+    )
+  return { child, gone, output: () => output, pids, segments }
+})
+
+describe("a driver's end", () => {
+  it.live("CO-10: SIGKILL of the driver takes its workers with it within a second, even one that computes", () =>
+    Effect.gen(function*() {
+      const { child, gone, output, pids } = yield* drive("spin")
+      yield* eventually("rank 0 computes", () => output().includes("spinning"))
+      assert.isTrue(pids.every(lives))
+      child.kill("SIGKILL")
+      yield* gone(1000)
+    }).pipe(Effect.scoped))
+
+  it.live("CO-10: SIGINT and SIGTERM end a driver in order, and nothing is left", () =>
+    Effect.gen(function*() {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { child, gone, output, segments } = yield* drive("runMain")
+          child.kill(signal)
+          yield* eventually("the driver is gone", () => child.exitCode !== null)
+          yield* gone(0)
+          assert.strictEqual(output().match(/\] finalized/g)?.length, 2)
+          assert.match(output(), /^\[test-\S+ 1\] finalized$/m)
+          assert.deepStrictEqual(filesIn(segments), [])
+        }))
+      }
+    }))
+
+  it.live("CO-10: a driver that does not handle signals takes its workers with it, too", () =>
+    Effect.gen(function*() {
+      const { child, gone } = yield* drive("plain")
+      child.kill("SIGTERM")
+      yield* gone(1000)
+    }).pipe(Effect.scoped))
+
+  it.live("CO-10: so does one that exits, or dies of an error, in the middle", () =>
+    Effect.gen(function*() {
+      for (const how of ["exit", "throw"] as const) {
+        yield* Effect.scoped(Effect.flatMap(drive(how), ({ gone }) => gone(1000)))
+      }
+    }))
+})

@@ -1,0 +1,101 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cluster from "@phalanx/core/Cluster"
+import * as Mesh from "@phalanx/core/Mesh"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as NodeCluster from "@phalanx/node/NodeCluster"
+import * as Effect from "effect/Effect"
+import { Hello } from "./fixtures/helloProtocol.ts"
+import { start } from "./fixtures/start.ts"
+import { argv, environment, eventually, filesIn, folder, lives, stat } from "./fixtures/system.ts"
+
+const hello = (entry: string) =>
+  WorkerGroup.make(Hello, { mesh: Mesh.make({ rank: 2 }), entry: new URL(entry, import.meta.url), name: "hello" })
+
+describe("NodeCluster", () => {
+  it.live("runs a worker's module as it runs in memory, each rank in a process of its own", () =>
+    Effect.gen(function*() {
+      for (const layer of [Cluster.layerMemory, NodeCluster.layer]) {
+        const replies = yield* Effect.scoped(Effect.flatMap(hello("./fixtures/hello.ts"), (group) => group.call.hello({ n: 1 }))).pipe(
+          Effect.provide(layer)
+        )
+        assert.deepStrictEqual(replies, [2, 2])
+      }
+    }))
+
+  it.live("runs a module of plain JavaScript", () =>
+    Effect.gen(function*() {
+      const group = yield* hello("./fixtures/plain.js")
+      assert.deepStrictEqual(yield* group.call.hello({ n: 1 }), [3, 3])
+    }).pipe(Effect.scoped, Effect.provide(NodeCluster.layer)))
+
+  it.live("names group and rank in a worker's command line, and keeps the group's secret out of it and of the environment", () =>
+    Effect.gen(function*() {
+      const cluster = yield* Cluster.Cluster
+      const secrets: Array<string> = []
+      const group = yield* Effect.provideService(hello("./fixtures/hello.ts"), Cluster.Cluster, {
+        spawn: (options) => {
+          secrets.push(options.identity.secret)
+          return cluster.spawn(options)
+        }
+      })
+      for (const { pid, rank } of group.workers) {
+        assert.match(argv(pid!), new RegExp(`^phalanx hello-[0-9a-f]{8} rank ${rank}`))
+        assert.isTrue(secrets.length === 2 && secrets.every((secret) => secret.length >= 16))
+        for (const secret of secrets) assert.notInclude(argv(pid!) + environment(pid!), secret)
+      }
+    }).pipe(Effect.scoped, Effect.provide(NodeCluster.layer)))
+
+  it.live("gives workers this environment and more, and options of Node", () =>
+    Effect.gen(function*() {
+      const { pids } = yield* start(1, { env: { PHALANX_TEST_WORD: "here" }, execArgv: ["--stack-trace-limit=7"] })
+      assert.include(environment(pids[0]!), "PHALANX_TEST_WORD=here")
+      assert.include(environment(pids[0]!), `PATH=${process.env["PATH"]}`)
+    }).pipe(Effect.scoped))
+
+  it.live("keeps its segments in the folder given", () =>
+    Effect.gen(function*() {
+      const path = yield* folder
+      yield* Effect.scoped(Effect.andThen(start(1, { folder: path }), Effect.sync(() => assert.isNotEmpty(filesIn(path)))))
+      assert.deepStrictEqual(filesIn(path), [])
+    }).pipe(Effect.scoped))
+
+  it.live("hands on what workers print, line by line, with its rank and stream, up to the last one", () =>
+    Effect.gen(function*() {
+      const lines = yield* Effect.scoped(Effect.gen(function*() {
+        const { group, lines } = yield* start(2)
+        yield* group.at(0).call.print({ stream: "stdout", text: "one\ntwo — " })
+        yield* group.at(0).call.print({ stream: "stdout", text: "and a half\nthree" })
+        yield* group.at(1).call.print({ stream: "stderr", text: "four\n" })
+        return lines
+      }))
+      const of = (rank: number, stream: string) =>
+        lines.filter((line) => line.rank === rank && line.stream === stream).map(({ text }) => text)
+      assert.deepStrictEqual(of(0, "stdout"), ["one", "two — and a half", "threefinalized"])
+      assert.deepStrictEqual(of(1, "stderr"), ["four"])
+      assert.match(lines[0]!.group, /^group-[0-9a-f]{8}$/)
+    }))
+
+  it.live("CO-10: a scope's end lets workers finish in order, in a session of their own, and takes along what they have started", () =>
+    Effect.gen(function*() {
+      const { child, lines, pids } = yield* Effect.scoped(Effect.gen(function*() {
+        const { group, lines, pids } = yield* start(2)
+        // Ctrl-C in a terminal signals the driver's process group and none of these.
+        for (const pid of pids) assert.deepStrictEqual(stat(pid).slice(2, 4), [String(pid), String(pid)])
+        return { lines, pids, child: yield* group.at(1).call.start({ detached: false }) }
+      }))
+      assert.deepStrictEqual(lines.filter(({ text }) => text === "finalized").map(({ rank }) => rank).sort(), [0, 1])
+      for (const pid of pids) assert.isFalse(lives(pid))
+      yield* eventually("the worker's child is gone", () => !lives(child), 1000)
+    }))
+
+  it.live("CO-10: what does not end in order is killed after the grace, a stopped process too", () =>
+    Effect.gen(function*() {
+      const pids = yield* Effect.scoped(Effect.gen(function*() {
+        const { pids } = yield* start(2, { env: { ODD_STUBBORN: "yes" }, grace: "200 millis" })
+        process.kill(pids[1]!, "SIGSTOP")
+        yield* eventually("rank 1 has stopped", () => stat(pids[1]!)[0] === "T")
+        return pids
+      }))
+      for (const pid of pids) assert.isFalse(lives(pid))
+    }))
+})
