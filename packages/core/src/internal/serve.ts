@@ -46,7 +46,7 @@ export const run = (
 
     /** Tells the driver why there will be no worker, then fails with the same. */
     const failed = (phase: "import" | "setup", advice: string) => (cause: unknown) => {
-      const issue = cause instanceof Error ? cause.message : String(cause)
+      const issue = issueAndPlace(cause)
       send({ kind: Kind.Failed, phase, issue, advice })
       const error = new SpawnError({ rank, node, entry: nameOf(entry), phase, issue, advice, stderr: [] })
       return Effect.andThen(subscriber.flush, Effect.fail(error))
@@ -70,6 +70,13 @@ export const run = (
     send({ kind: Kind.Ready })
     yield* Deferred.await(ended)
   }))
+
+/** What was thrown, and the file, line and column that its stack begins with. */
+const issueAndPlace = (cause: unknown): string => {
+  if (!(cause instanceof Error)) return String(cause)
+  const place = /\bfile:\/\/[^\s()]+/.exec(cause.stack ?? "")?.[0]
+  return `${cause.message === "" ? String(cause) : cause.message}${place === undefined ? "" : ` (${place})`}`
+}
 
 const nameOf = (entry: Cluster.Entry<any>): string => entry instanceof URL ? entry.href : "a worker value"
 
