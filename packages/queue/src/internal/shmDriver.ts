@@ -217,6 +217,11 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       connection.ringer.wake()
     },
     connect: (rank, incarnation): Effect.Effect<Handle, QueueError> => Effect.uninterruptible(connect(rank, incarnation)),
+    drain: (rank) =>
+      Effect.sync(() => {
+        const connection = connections.get(rank)
+        while (connection?.open === true && receive(connection)) { /* what it published is all there */ }
+      }),
     disconnect: (rank) => {
       const connection = connections.get(rank)
       if (connection !== undefined) close(connection, Layout.State.closed)
