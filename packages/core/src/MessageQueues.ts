@@ -60,7 +60,7 @@ export interface Publisher {
    * The rank's process has ended: resolves when what it had sent before has been delivered. At once where that can be known, else within 5 ms.
    * What a worker said before it died still counts.
    */
-  readonly drain?: (rank: number) => Effect.Effect<void>
+  readonly drain: (rank: number) => Effect.Effect<void>
   /** The rank is gone: nothing waits for it any more, and what was meant for it is dropped. */
   readonly disconnect: (rank: number) => void
 }

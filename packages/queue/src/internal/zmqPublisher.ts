@@ -17,6 +17,8 @@ interface Rank {
   readonly control: Link
 }
 
+const drainMillis = 3
+
 /** The driver's end: one hub, two lanes a rank, so that ZeroMQ queues control frames apart from requests on the whole way. */
 export const open = (resolved: Resolved, refused: () => void): MessageQueues["Service"]["open"] =>
   Effect.fnUntraced(function*(options) {
@@ -74,6 +76,12 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
       },
       control: (rank, frame) => ranks.get(rank)?.control.send(pack(frame)),
       connect: (rank, incarnation) => Effect.sync(() => connect(rank, incarnation)),
+      // What had reached this machine's sockets takes a turn or two to come up through ZeroMQ; nothing tells when the last of it has.
+      drain: () =>
+        Effect.callback<void>((resume) => {
+          const timer = setTimeout(() => resume(Effect.void), drainMillis)
+          return Effect.sync(() => clearTimeout(timer))
+        }),
       disconnect: (rank) => close(rank, "the driver has disconnected this rank")
     }
     return publisher
