@@ -3,9 +3,10 @@
  * not read are copied out of the ring, where they still are, and reach it by its private lane, as does everything later until it has
  * emptied that lane. Then it reads the ring again.
  *
- * A reader keeps the order without any marker in the lane: it loads its consumed word first, empties the private lane next, and reads the
- * ring last, from what it loaded. Whatever was put in the lane before the word was set is older than the ring's frames at that word; whatever
- * is put there later makes the compare-exchange on that word fail.
+ * The order holds without any marker in the lane. While the word is marked the reader has the lane alone; the mark is taken away, and the word set to
+ * where the writer stands, only when the reader has emptied the lane, so that whoever finds it unmarked has got all that is older than
+ * what the ring holds from there on. And whatever the writer does meanwhile, it does first to the word: a compare-exchange by which the reader
+ * would take a piece that is also in the lane fails.
  */
 import type { Word } from "./memory.ts"
 import { LAPPED, type Ring } from "./ring.ts"

@@ -21,6 +21,8 @@ import { Writer } from "./writer.ts"
 /** How long a rank may keep the request ring full, in milliseconds. */
 const patience = 50
 
+const now = (): number => performance.now()
+
 class ShmPacked implements Packed {
   readonly data: Uint8Array
   constructor(data: Uint8Array) {
@@ -76,9 +78,9 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
   }
 
   const flushRequests = (): void => {
-    const now = performance.now()
-    requests.flush(now)
-    const due = requests.due(now)
+    const time = now()
+    requests.flush(time)
+    const due = requests.due(time)
     if (due === undefined) clearTimeout(timer)
     else if (timer === undefined) timer = setTimeout(onTimer, due)
     if (due === undefined) timer = undefined
@@ -206,7 +208,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     transport: "shm",
     pack: (frame) => new ShmPacked(Codec.pack(frame)),
     publish: (packed, ranks) => {
-      requests.publish((packed as ShmPacked).data, ranks, performance.now)
+      requests.publish((packed as ShmPacked).data, ranks, now)
       if (requests.writer.waiting.length > 0 && timer === undefined) flushRequests()
       for (let index = 0; index < ranks.length; index++) connections.get(ranks[index]!)?.ringer.wake()
     },
