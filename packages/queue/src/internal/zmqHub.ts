@@ -101,7 +101,7 @@ const bindIpc = Effect.fnUntraced(function*(socket: Router) {
   })
 })
 
-/** Binds a hub; `refused` counts what strangers send. Closing the scope sends what the lanes still hold, for a bounded time. */
+/** Binds a hub; `refused` counts what strangers send. Closing the scope ends its lanes; who wants the last word to arrive flushes them before. */
 export const make: (
   resolved: Resolved,
   refused: () => void
@@ -131,13 +131,10 @@ export const make: (
     }))
   yield* Effect.addFinalizer(() => {
     for (const probe of probes) clearTimeout(probe)
-    return Effect.andThen(
-      flush([...lanes.values()].map((lane) => lane.link), resolved.flushMillis),
-      Effect.sync(() => {
-        for (const name of lanes.keys()) remove(name, "the other end has closed the queue")
-        close(socket)
-      })
-    )
+    return Effect.sync(() => {
+      for (const name of lanes.keys()) remove(name, "the other end has closed the queue")
+      close(socket)
+    })
   })
   yield* Effect.uninterruptible(tcp ? bindTcp(socket, resolved, host) : bindIpc(socket))
 
@@ -243,6 +240,13 @@ export const make: (
 })
 
 const ignore = () => {}
+
+/** Says to the other ends, after everything sent before, that nothing follows, and waits until those that are connected know it. */
+export const finish = (links: Iterable<Link>, reason: string, millis: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    for (const link of links) link.finish(reason)
+    return flush(links, millis)
+  })
 
 /** Waits until the other ends have everything that was sent to them, those that are connected, for a bounded time. */
 export const flush = (links: Iterable<Link>, millis: number): Effect.Effect<void> =>

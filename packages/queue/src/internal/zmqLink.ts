@@ -6,6 +6,8 @@
  * - ZL-2: at most `frames` messages and `bytes` bytes are under way; what is beyond waits here, so ZeroMQ's own buffers stay bounded.
  * - ZL-3: a lost message is found by the next message, or by a `ping` after a second without progress.
  *
+ * A `close` with a number comes after what was sent before; with number 0 it ends the lane at once.
+ *
  * Every message begins with a header of 13 bytes: kind (1), sequence number (6) and number of the last message received in order (6),
  * little-endian.
  */
@@ -56,6 +58,8 @@ export class Link {
   private sent = 0
   private last = 0
   private underWay = 0
+  /** A connection is there, as far as is known; `open` when the other end has also said what it has. */
+  private alive = false
   private open = false
   private ended = false
   private received = 0
@@ -88,7 +92,7 @@ export class Link {
 
   /** Calls back when the other end has acknowledged everything sent, or the lane has ended, or with `connectedOnly` its connection is lost. */
   whenIdle(done: () => void, connectedOnly: boolean): void {
-    if (this.ended || this.acked === this.last || (connectedOnly && !this.open)) return done()
+    if (this.ended || this.acked === this.last || (connectedOnly && !this.alive)) return done()
     this.idlers.push({ done, connectedOnly })
     if (this.open) this.transmit(Kind.ping, this.sent)
   }
@@ -96,6 +100,7 @@ export class Link {
   /** The connection is new: asks the other end what it has, and sends nothing else before it has said so. */
   greet(): void {
     if (this.ended) return
+    this.alive = true
     this.open = false
     this.transmit(Kind.hello, 0)
   }
@@ -107,13 +112,22 @@ export class Link {
 
   /** The connection is gone; what is unacknowledged waits for the next one. */
   interrupted(): void {
+    this.alive = false
     this.open = false
     const idlers = this.idlers
     this.idlers = idlers.filter((idler) => !idler.connectedOnly)
     for (const { connectedOnly, done } of idlers) if (connectedOnly) done()
   }
 
-  /** Ends the lane and tells the other end why. */
+  /** Tells the other end, after everything sent before, that nothing follows. */
+  finish(reason: string): void {
+    if (this.ended) return
+    this.queue.push({ kind: Kind.close, payload: Buffer.from(reason) })
+    this.last++
+    this.advance()
+  }
+
+  /** Ends the lane at once, and tells the other end why. */
   close(reason: string): void {
     if (this.ended) return
     this.options.transmit(closeMessage(reason), undefined)
@@ -157,6 +171,11 @@ export class Link {
         this.acknowledged(received)
         return this.transmit(sequence > this.received ? Kind.resume : Kind.ack, 0)
       case Kind.close:
+        if (sequence > 0) {
+          if (sequence !== this.received + 1) return
+          this.received = sequence
+          this.transmit(Kind.ack, 0)
+        }
         this.end()
         return this.options.closed(head.toString("utf8", headerBytes))
       default:
@@ -234,6 +253,7 @@ export class Link {
     this.acknowledged(received)
     this.sent = received
     this.underWay = 0
+    this.alive = true
     this.open = true
     this.options.connected()
     this.advance()

@@ -10,6 +10,9 @@ interface Body extends Packed {
   readonly body: Uint8Array
 }
 
+/** How long the goodbye may take after everything else has arrived. */
+const goodbyeMillis = 100
+
 interface Rank {
   readonly requestsName: string
   readonly controlName: string
@@ -63,6 +66,15 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
         data: { address: hub.address, serverKey: hub.serverKey, requests: requestsName, control: controlName }
       }
     }
+
+    yield* Effect.addFinalizer(() => {
+      const lanes = [...ranks.values()]
+      const requests = lanes.map((lane) => lane.requests)
+      // The goodbye goes where the last frames went, and after the control frames.
+      return Hub.flush([...requests, ...lanes.map((lane) => lane.control)], resolved.flushMillis).pipe(
+        Effect.andThen(Hub.finish(requests, "the driver has closed the queue", goodbyeMillis))
+      )
+    })
 
     const publisher: Publisher = {
       transport: resolved.kind,
