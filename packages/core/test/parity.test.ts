@@ -1,7 +1,6 @@
 /** What PARITY.md names and no other test shows: deadlines, starts, deaths and replies at their edges. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
-import { Collectives } from "@phalanx/core/Collectives"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as MessageQueues from "@phalanx/core/MessageQueues"
 import * as Worker from "@phalanx/core/Worker"
@@ -46,30 +45,43 @@ class Odd extends RpcGroup.make(
 let kept: WeakRef<Uint8Array> | undefined
 let stopped: Array<number> = []
 
-const odd = Worker.make(Odd, Odd.toLayer(Effect.gen(function*() {
-  const self = yield* Worker.Self
-  let gate = Deferred.makeUnsafe<void>()
-  return Odd.of({
-    rank: () => Effect.succeed(self.rank),
-    wait: ({ padding }) =>
-      Deferred.await(gate).pipe(
-        Effect.as(`${self.rank}${padding.slice(0, 1)}`),
-        Effect.onInterrupt(() => Effect.sync(() => stopped.push(self.rank)))
-      ),
-    go: () =>
-      Effect.sync(() => {
-        Deferred.doneUnsafe(gate, Exit.void)
-        gate = Deferred.makeUnsafe()
-      }),
-    keep: ({ bytes }) => Effect.sync(() => void (kept = new WeakRef(bytes))),
-    patient: () => Effect.void
-  })
-})))
+const odd = Worker.make(
+  Odd,
+  Odd.toLayer(Effect.gen(function*() {
+    const self = yield* Worker.Self
+    let gate = Deferred.makeUnsafe<void>()
+    return Odd.of({
+      rank: () => Effect.succeed(self.rank),
+      wait: ({ padding }) =>
+        Deferred.await(gate).pipe(
+          Effect.as(`${self.rank}${padding.slice(0, 1)}`),
+          Effect.onInterrupt(() => Effect.sync(() => stopped.push(self.rank)))
+        ),
+      go: () =>
+        Effect.sync(() => {
+          Deferred.doneUnsafe(gate, Exit.void)
+          gate = Deferred.makeUnsafe()
+        }),
+      keep: ({ bytes }) => Effect.sync(() => void (kept = new WeakRef(bytes))),
+      patient: () => Effect.void
+    })
+  }))
+)
 const start = (options?: Partial<WorkerGroup.Options<typeof Odd, "dp" | "tp">>) => WorkerGroup.make(Odd, { mesh, entry: odd, ...options })
 
 /** A worker whose layer also does something of its own. */
-const withLayer = (effect: Effect.Effect<unknown, unknown, Worker.Self | Collectives | Scope.Scope>) =>
+const withLayer = (effect: Effect.Effect<unknown, unknown, Worker.Self | Scope.Scope>) =>
   Worker.make(Odd, Layer.merge(odd.layer, Layer.effectDiscard(effect)))
+
+/** Ends when it has been begun by so many. */
+const makeMeeting = (size: number) => {
+  const all = Deferred.makeUnsafe<void>()
+  let come = 0
+  return Effect.suspend(() => {
+    if (++come === size) Deferred.doneUnsafe(all, Exit.void)
+    return Deferred.await(all)
+  })
+}
 
 describe("deadlines of calls", () => {
   it.effect("CO-3: a call that hangs ends with its method, its rank and the time, and its handler is told to stop", () =>
@@ -148,7 +160,7 @@ describe("what a rank is asked and answers", () => {
   it.live("CO-9: a worker cannot call: a request on its reply lane is a malformed frame and ends its part alone", () =>
     Effect.gen(function*() {
       const queues = yield* MessageQueues.MessageQueues
-      let say = (_: MessageQueues.Frame): void => {}
+      let say: (frame: MessageQueues.Frame) => void = () => {}
       let fence: MessageQueues.Frame = []
       const group = yield* Effect.provideService(start(), MessageQueues.MessageQueues, {
         ...queues,
@@ -176,20 +188,22 @@ describe("what a rank is asked and answers", () => {
       assert.strictEqual(yield* group.at(0).call.rank(), 0)
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
-  it.live("CO-7: bytes are held until the answer, of calls and of broadcasts", () =>
+  it.live("CO-7: a request's bytes are held until it is answered, a broadcast's too, and one larger than the window is refused", () =>
     Effect.gen(function*() {
       const group = yield* start({ window: { bytes: 1000 } })
       const long = { padding: "p".repeat(600) }
       yield* group.at(0).broadcast.wait(long)
       const second = yield* Effect.forkChild(group.at(0).call.wait(long), now)
-      // It waits for room: what is sent past the requests is not held back, and finds only the broadcast running.
-      const third = yield* Effect.forkChild(group.at(0).call.rank(), now)
-      yield* group.at(1).call.rank()
+      const third = yield* Effect.forkChild(group.at(0).call.go(), now)
+      assert.deepStrictEqual(yield* group.slice({ dp: 1 }).call.rank(), [2, 3])
+      // Small as it is, it waits behind the second, which waits for the broadcast's room.
       assert.isUndefined(third.pollUnsafe())
-      const other = yield* WorkerGroup.make(Odd, { mesh: Mesh.make({ one: 1 }), entry: odd, window: { bytes: 1000 } })
-      assert.include((yield* Effect.flip(other.call.wait({ padding: "p".repeat(1200) }))).message, "a rank takes 1000 at once")
-      yield* Fiber.interrupt(second)
       yield* Fiber.interrupt(third)
+      yield* Fiber.interrupt(second)
+      yield* group.at(0).call.go()
+      assert.strictEqual(yield* group.at(0).call.rank(), 0)
+      const error = yield* Effect.flip(group.call.wait({ padding: "p".repeat(1200) }))
+      assert.match(error.message, /the request is \d+ bytes, and a rank takes 1000 at once/)
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("a worker keeps nothing of a request that it has answered", () =>
@@ -198,29 +212,31 @@ describe("what a rank is asked and answers", () => {
       const collect: () => void = runInNewContext("gc")
       const group = yield* start()
       yield* group.at(0).call.keep({ bytes: new Uint8Array(1 << 20) })
-      yield* Effect.repeat(Effect.andThen(Effect.sync(collect), Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))), {
-        until: () => kept!.deref() === undefined
-      })
+      yield* Effect.repeat(
+        Effect.andThen(Effect.sync(collect), Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))),
+        {
+          until: () => kept!.deref() === undefined
+        }
+      )
       assert.strictEqual(yield* group.at(0).call.rank(), 0)
     }).pipe(Effect.provide(Cluster.layerMemory)))
 })
 
 describe("starts and deaths", () => {
-  it.live("ranks start at once: their layers can wait for each other", () =>
+  it.live("ranks start at once: the layer of each can wait for those of all", () =>
     Effect.gen(function*() {
-      const together = withLayer(Effect.flatMap(Collectives, (collectives) => collectives.barrier))
-      const group = yield* start({ entry: together })
+      const group = yield* start({ entry: withLayer(makeMeeting(4)) })
       assert.deepStrictEqual(yield* group.call.rank(), [0, 1, 2, 3])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("CO-10: a start that fails on one rank ends the ranks that had started", () =>
     Effect.gen(function*() {
       const living = new Set<number>()
+      const meeting = makeMeeting(4)
       const broken = withLayer(Effect.gen(function*() {
         const { rank } = yield* Worker.Self
         yield* Effect.acquireRelease(Effect.sync(() => living.add(rank)), () => Effect.sync(() => living.delete(rank)))
-        const collectives = yield* Collectives
-        yield* collectives.barrier
+        yield* meeting
         if (rank === 2) return yield* Effect.fail(new Error("no such device"))
       }))
       const error = yield* Effect.flip(start({ entry: broken }))
