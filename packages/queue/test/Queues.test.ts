@@ -1,0 +1,48 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type Frame, MessageQueues } from "@phalanx/core/MessageQueues"
+import * as Queues from "@phalanx/queue/Queues"
+import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import * as Queue from "effect/Queue"
+import * as References from "effect/References"
+import process from "node:process"
+
+/** Opens, attaches and sends a frame there and back; the transport that was chosen. */
+const roundTrip = Effect.gen(function*() {
+  const queues = yield* MessageQueues
+  const heard = yield* Queue.unbounded<Frame>()
+  const publisher = yield* queues.open({
+    group: `queues-${process.pid}`,
+    secret: "00112233445566778899aabbccddeeff",
+    ranks: 1,
+    receive: (_, frame) => Queue.offerUnsafe(heard, frame),
+    lost: () => {}
+  })
+  const handle = yield* publisher.connect(0, 0)
+  const asked = yield* Queue.unbounded<Frame>()
+  const worker = yield* queues.attach(handle, { receive: (frame) => Queue.offerUnsafe(asked, frame), lost: () => {} })
+  publisher.publish(publisher.pack(["there"]), [0])
+  worker.send([...(yield* Queue.take(asked)), "and back"])
+  assert.deepStrictEqual(yield* Queue.take(heard), ["there", "and back"])
+  return publisher.transport
+})
+
+describe("queues on one machine", () => {
+  it.live("go through shared memory where there is a folder for it", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* Effect.provide(roundTrip, Queues.layer), "shm")
+    }))
+
+  it.live("go over Unix sockets where there is none, and say so once", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const capture = Logger.make(({ message }) => void lines.push(String(message)))
+      const transport = yield* Effect.scoped(roundTrip).pipe(
+        Effect.provide(Queues.layerWith({ folder: "/no/such/folder" })),
+        Effect.provide(Logger.layer([capture])),
+        Effect.provideService(References.MinimumLogLevel, "Info")
+      )
+      assert.strictEqual(transport, "ipc")
+      assert.deepStrictEqual(lines.map((line) => line.split(":")[0]), ["Queues go over Unix sockets, not through shared memory"])
+    }))
+})
