@@ -56,7 +56,10 @@ export class Cluster extends Context.Service<Cluster, {
   readonly spawn: (options: Spawn) => Effect.Effect<Process, SpawnError, Scope.Scope>
 }>()("@phalanx/core/Cluster") {}
 
+/** Every worker is a fiber of this process; frames go over whichever queues are given. */
+export const layerFibers: Layer.Layer<Cluster, never, MessageQueues.MessageQueues> = Layer.effect(Cluster, memory.make)
+
 /** Every worker is a fiber of this process and every frame is handed over in memory. */
-export const layerMemory: Layer.Layer<Cluster | MessageQueues.MessageQueues> = Layer.effect(Cluster, memory.make).pipe(
+export const layerMemory: Layer.Layer<Cluster | MessageQueues.MessageQueues> = layerFibers.pipe(
   Layer.provideMerge(MessageQueues.layerMemory)
 )

@@ -14,6 +14,7 @@
  * - CL-7: an operation that is interrupted while it waits aborts its communicator on all members: a collective is all or nothing.
  *   Wrap it in `Effect.uninterruptible` where it must be waited for; CL-5 still ends it.
  * - CL-8: nothing is opened before the first operation, and only once whoever comes first.
+ * - CL-9: a worker's layer may use them while it is built.
  *
  * An aborted communicator stays aborted. The world's comes back with the next generation (a restart or a resize makes one). An abort
  * can find one rank after an operation and another still in it, so that what is built of operations is committed by the driver, which

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
+import { Collectives } from "@phalanx/core/Collectives"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
@@ -96,6 +97,18 @@ describe("WorkerGroup", () => {
       assert.deepStrictEqual(served.map(parent), [call.spanId, call.spanId])
       assert.deepStrictEqual(served.map(({ attributes }) => attributes.get("phalanx.rank")), [0, 1])
       assert.isTrue([call, ...served].every(({ traceId }) => traceId === root.traceId))
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CL-9: a worker's layer may use collectives while it is built", () =>
+    Effect.gen(function*() {
+      const meeting = Worker.make(Slow, Slow.toLayer(Effect.gen(function*() {
+        const { rank } = yield* Worker.Self
+        const everyone = yield* (yield* Collectives).allGather(Uint8Array.of(rank + 1))
+        const sum = everyone.reduce((total, part) => total + part[0]!, 0)
+        return Slow.of({ slow: () => Effect.never, rank: () => Effect.succeed(sum) })
+      })))
+      const group = yield* WorkerGroup.make(Slow, { mesh: Mesh.make({ dp: 3 }), entry: meeting })
+      assert.deepStrictEqual(yield* group.call.rank(), [6, 6, 6])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("a group is a service whose layer starts it", () =>

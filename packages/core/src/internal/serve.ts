@@ -36,8 +36,8 @@ export const run = (
     const fence: Fence = identity
     const queues = yield* MessageQueues.MessageQueues
     const ended = Deferred.makeUnsafe<void>()
-    let inbox: Array<MessageQueues.Frame> | undefined = []
-    let receive = (frame: MessageQueues.Frame): void => void inbox!.push(frame)
+    const inbox: Array<MessageQueues.Frame> = []
+    let receive = (frame: MessageQueues.Frame): void => void inbox.push(frame)
     const subscriber = yield* queues.attach(identity.handle, {
       receive: (frame) => receive(frame),
       lost: () => Deferred.doneUnsafe(ended, Exit.void)
@@ -58,15 +58,21 @@ export const run = (
     )
     const mesh = Mesh.make(identity.shape)
     const group = yield* joining(identity, mesh.ranks.length, send)
+    // A layer may use collectives while it is built, so what they need is heard from the first.
+    const hold = (frame: MessageQueues.Frame): void => {
+      const message = readDriver(frame, fence, rank, incarnation)
+      if (typeof message === "object" && (message.kind === Kind.Peers || message.kind === Kind.Abort)) group.onControl(message)
+      else inbox.push(frame)
+    }
+    receive = hold
+    inbox.splice(0).forEach(hold)
     const { frames, handlers } = yield* build(worker, {
       self: { rank, worldSize: mesh.ranks.length, incarnation, epoch: identity.epoch, node, mesh },
       collectives: group.service
     }).pipe(Effect.catchCause((cause) => failed("setup", "Mend the worker's layer: it failed while it was built")(Cause.squash(cause))))
     const serving = yield* serve(worker, handlers, frames, { rank, incarnation, fence, send, onControl: group.onControl })
     receive = serving
-    const early = inbox
-    inbox = undefined
-    early.forEach(serving)
+    inbox.splice(0).forEach(serving)
     send({ kind: Kind.Ready })
     yield* Deferred.await(ended)
   }))
