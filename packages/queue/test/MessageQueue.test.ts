@@ -13,7 +13,8 @@ import { random } from "./fixtures/random.ts"
 
 const megabyte = 1048576
 
-const ended = <A, E>(fiber: Fiber.Fiber<A, E>) => Effect.map(Fiber.await(fiber), (exit) => Exit.isSuccess(exit) ? "success" : String(Exit.findErrorOption(exit)))
+const ended = <A, E>(fiber: Fiber.Fiber<A, E>) =>
+  Effect.map(Fiber.await(fiber), (exit) => Exit.isSuccess(exit) ? "success" : String(Exit.findErrorOption(exit)))
 
 describe("a queue that stands alone", () => {
   it.live("D5.1 gives every reader every message, in order, and makes the writer wait for the slowest", () =>
@@ -179,7 +180,10 @@ describe("a queue that stands alone", () => {
       assert.include((yield* Effect.flip(MessageQueue.attach(handle, 1))).issue, "reader 1 has attached before")
       assert.include((yield* Effect.flip(MessageQueue.attach(handle, 2))).issue, "no reader 2 of 2")
       assert.include((yield* Effect.flip(MessageQueue.attach({ ...handle, capacity: "large" }, 0))).issue, "capacity")
-      assert.include((yield* Effect.flip(MessageQueue.attach({ ...handle, segment: "../etc/passwd" }, 0))).issue, "not the name of a segment")
+      assert.include(
+        (yield* Effect.flip(MessageQueue.attach({ ...handle, segment: "../etc/passwd" }, 0))).issue,
+        "not the name of a segment"
+      )
       assert.include((yield* Effect.flip(MessageQueue.attach({ ...handle, capacity: handle.capacity * 2 }, 0))).issue, "were announced")
       assert.include((yield* Effect.flip(MessageQueue.attach({ ...handle, capacity: 4096 }, 0))).issue, "header")
       assert.strictEqual((yield* Effect.flip(MessageQueue.make({ readers: 0 })))._tag, "QueueError")

@@ -4,9 +4,8 @@ import * as Contract from "@phalanx/core/Contract"
 import * as ShmQueues from "@phalanx/queue/ShmQueues"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as memoryCluster from "../../core/src/internal/memoryCluster.ts"
 
-const layer = Layer.effect(Cluster.Cluster, memoryCluster.make).pipe(Layer.provideMerge(ShmQueues.layer))
+const layer = Cluster.layerFibers.pipe(Layer.provideMerge(ShmQueues.layer))
 
 describe("the contract, workers as fibers over shared memory", () => {
   for (const { name, run } of Contract.cases) it.live(name, () => Effect.provide(run, layer))

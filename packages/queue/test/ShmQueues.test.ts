@@ -10,7 +10,7 @@ import * as Layout from "../src/internal/layout.ts"
 import { MappedMemory } from "../src/internal/memory.ts"
 import * as Segment from "../src/internal/segment.ts"
 import { peerMessages } from "./fixtures/peerMessages.ts"
-import { filesOf, processState, processorTicks, start, type Started } from "./fixtures/processes.ts"
+import { filesOf, processorTicks, processState, start, type Started } from "./fixtures/processes.ts"
 import { random } from "./fixtures/random.ts"
 
 interface Group {
@@ -57,7 +57,8 @@ const all = (group: Group) => group.workers.map((_, rank) => rank)
 const publish = (group: Group, frame: Frame, ranks = all(group)) => group.publisher.publish(group.publisher.pack(frame), ranks)
 
 /** Waits for a process to be in a state, as `/proc` names it. */
-const untilState = (pid: number, state: string) => Effect.repeat(Effect.suspend(() => Effect.as(Effect.yieldNow, processState(pid))), { until: (now) => now === state })
+const untilState = (pid: number, state: string) =>
+  Effect.repeat(Effect.suspend(() => Effect.as(Effect.yieldNow, processState(pid))), { until: (now) => now === state })
 
 describe("shared memory between processes", () => {
   it.live("MQ-1: frames of all lengths, longer than the ring too, come back from every rank they named, equal and in order", () =>

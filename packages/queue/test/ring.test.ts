@@ -112,35 +112,38 @@ const sameFrames = (worker: Worker, expected: ReadonlyArray<Uint8Array>, what: s
 }
 
 describe("the ring", () => {
-  it.each(seeds)("RG-1 RG-2 RG-3 MQ-1: every rank gets the frames that name it, once, in order; readers stop and go, are lapped and come back (seed %i)", (seed) => {
-    const next = random(seed)
-    const ranks = 1 + next(5)
-    const group = makeGroup({ ranks, ringBytes: 4096 << next(3), laneBytes: 4096 })
-    const expected: Array<Array<Uint8Array>> = Array.from({ length: ranks }, () => [])
-    let now = 1
-    let laps = 0
-    const frozen = new Set<number>()
-    for (let number = 0; number < 1500; number++) {
-      const kind = next(20)
-      const bytes = frame(number, kind === 0 ? next(40_000) : kind < 4 ? next(3000) : next(120))
-      const to = Array.from({ length: ranks }, (_, rank) => rank).filter(() => next(3) > 0)
-      for (const rank of to) expected[rank]!.push(bytes)
-      group.requests.publish(bytes, to, () => now)
-      if (next(60) === 0) frozen.add(next(ranks))
-      if (next(40) === 0) frozen.clear()
-      for (const worker of group.workers) if (!frozen.has(worker.rank) && next(2) === 0) look(worker, 1 + next(4))
-      now += next(12)
-      group.requests.flush(now)
-      laps += [...group.requests.ranks.values()].filter((rank) => rank.lapped).length
+  it.each(seeds)(
+    "RG-1 RG-2 RG-3 MQ-1: every rank gets the frames that name it, once, in order; readers stop and go, are lapped and come back (seed %i)",
+    (seed) => {
+      const next = random(seed)
+      const ranks = 1 + next(5)
+      const group = makeGroup({ ranks, ringBytes: 4096 << next(3), laneBytes: 4096 })
+      const expected: Array<Array<Uint8Array>> = Array.from({ length: ranks }, () => [])
+      let now = 1
+      let laps = 0
+      const frozen = new Set<number>()
+      for (let number = 0; number < 1500; number++) {
+        const kind = next(20)
+        const bytes = frame(number, kind === 0 ? next(40_000) : kind < 4 ? next(3000) : next(120))
+        const to = Array.from({ length: ranks }, (_, rank) => rank).filter(() => next(3) > 0)
+        for (const rank of to) expected[rank]!.push(bytes)
+        group.requests.publish(bytes, to, () => now)
+        if (next(60) === 0) frozen.add(next(ranks))
+        if (next(40) === 0) frozen.clear()
+        for (const worker of group.workers) if (!frozen.has(worker.rank) && next(2) === 0) look(worker, 1 + next(4))
+        now += next(12)
+        group.requests.flush(now)
+        laps += [...group.requests.ranks.values()].filter((rank) => rank.lapped).length
+      }
+      for (let round = 0; round < 20_000 && group.workers.some((worker) => worker.got.length < expected[worker.rank]!.length); round++) {
+        for (const worker of group.workers) look(worker, 8)
+        now += 1
+        group.requests.flush(now)
+      }
+      for (const worker of group.workers) sameFrames(worker, expected[worker.rank]!, `seed ${seed}`)
+      if (ranks > 1 && seed === 24) assert.isAbove(laps, 0)
     }
-    for (let round = 0; round < 20_000 && group.workers.some((worker) => worker.got.length < expected[worker.rank]!.length); round++) {
-      for (const worker of group.workers) look(worker, 8)
-      now += 1
-      group.requests.flush(now)
-    }
-    for (const worker of group.workers) sameFrames(worker, expected[worker.rank]!, `seed ${seed}`)
-    if (ranks > 1 && seed === 24) assert.isAbove(laps, 0)
-  })
+  )
 
   it.each(seeds)("MQ-1: the same while the other side acts between any two atomic accesses (seed %i)", (seed) => {
     const next = random(1000 + seed)
@@ -267,12 +270,15 @@ describe("the ring", () => {
     assert.deepStrictEqual(workers.map((worker) => worker.got.map((bytes) => bytes.length)), [[20_000], [100]])
   })
 
-  it.each(seeds)("MQ-4: bytes that no writer made are told as junk, or leave the reader waiting, but are never a frame (seed %i)", (seed) => {
-    const next = random(seed)
-    const { memory, ring, workers } = makeGroup({ ranks: 1, ringBytes: 4096, laneBytes: 4096 })
-    const words = Array.from({ length: 1024 }, () => (next(2) === 0 ? next(2 ** 32) : next(3000)) | 0)
-    words.forEach((word, index) => memory.set(1024 + index, word))
-    ring.publish((ring.written() + 512) | 0)
-    assert.strictEqual(workers[0]!.ring.take(), "junk")
-  })
+  it.each(seeds)(
+    "MQ-4: bytes that no writer made are told as junk, or leave the reader waiting, but are never a frame (seed %i)",
+    (seed) => {
+      const next = random(seed)
+      const { memory, ring, workers } = makeGroup({ ranks: 1, ringBytes: 4096, laneBytes: 4096 })
+      const words = Array.from({ length: 1024 }, () => (next(2) === 0 ? next(2 ** 32) : next(3000)) | 0)
+      words.forEach((word, index) => memory.set(1024 + index, word))
+      ring.publish((ring.written() + 512) | 0)
+      assert.strictEqual(workers[0]!.ring.take(), "junk")
+    }
+  )
 })

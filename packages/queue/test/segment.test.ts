@@ -15,7 +15,10 @@ const prefix = Segment.prefix("segment-test", `${process.pid}`)
 
 // A tmpfs of 1 MiB for one command alone: only root may mount one.
 const inSmallFolder = (...command: ReadonlyArray<string>) =>
-  spawnSync("unshare", ["-m", "sh", "-c", `mount -t tmpfs -o size=1m tmpfs /mnt && exec "$@"`, "sh", ...command], { encoding: "utf8", timeout: 15_000 })
+  spawnSync("unshare", ["-m", "sh", "-c", `mount -t tmpfs -o size=1m tmpfs /mnt && exec "$@"`, "sh", ...command], {
+    encoding: "utf8",
+    timeout: 15_000
+  })
 const canMount = inSmallFolder("true").status === 0
 
 describe("segments", () => {
@@ -91,15 +94,14 @@ describe("segments", () => {
     }))
 
   // Root alone may make the small folder that these need.
-  it.live.skipIf(!canMount)("D5.12: in a folder of 1 MiB, queues that need more fail at the start, and leave nothing", () =>
-    Effect.gen(function*() {
-      const { status, stderr, stdout } = inSmallFolder(process.execPath, Path.join(import.meta.dirname, "fixtures", "small.ts"), "/mnt")
-      assert.strictEqual(status, 0, stderr)
-      const [reserved, created, left] = JSON.parse(stdout) as [string, string, ReadonlyArray<string>]
-      assert.match(reserved, /open queues \/mnt: \d+ bytes \(\d+\.\d+ MiB\) are needed, \d+ \(\d\.\d\d MiB\) are free/)
-      assert.match(created, /create segment \/mnt: 1044480 bytes \(1\.00 MiB\) are needed, \d+ \(0\.\d\d MiB\) are free/)
-      assert.deepStrictEqual(left, [])
-    }))
+  it.skipIf(!canMount)("D5.12: in a folder of 1 MiB, queues that need more fail at the start, and leave nothing", () => {
+    const { status, stderr, stdout } = inSmallFolder(process.execPath, Path.join(import.meta.dirname, "fixtures", "small.ts"), "/mnt")
+    assert.strictEqual(status, 0, stderr)
+    const [reserved, created, left] = JSON.parse(stdout) as [string, string, ReadonlyArray<string>]
+    assert.match(reserved, /open queues \/mnt: \d+ bytes \(\d+\.\d+ MiB\) are needed, \d+ \(\d\.\d\d MiB\) are free/)
+    assert.match(created, /create segment \/mnt: 1044480 bytes \(1\.00 MiB\) are needed, \d+ \(0\.\d\d MiB\) are free/)
+    assert.deepStrictEqual(left, [])
+  })
 
   it("SG-3: stay mapped while a view of them is alive, and are unmapped when none is", () => {
     const { status, stderr } = spawnSync(

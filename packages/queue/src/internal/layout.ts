@@ -5,8 +5,8 @@
 import type { MappedMemory, Word } from "./memory.ts"
 import { type Geometry, Ring } from "./ring.ts"
 
-export const magic = 0x58484c50
-export const version = 1
+const magic = 0x58484c50
+const version = 1
 
 const line = 64
 const wordOf = (lineNumber: number): number => (lineNumber * line) / 4
@@ -34,7 +34,7 @@ const lane = (memory: MappedMemory, geometry: Geometry & { readonly consumed: nu
 })
 
 /** Words of tags that name so many ranks. */
-export const rankTags = (ranks: number): number => Math.max(2, Math.ceil(ranks / 64) * 2)
+const rankTags = (ranks: number): number => Math.max(2, Math.ceil(ranks / 64) * 2)
 
 /** The segment of a group: the request ring. */
 export const group = {

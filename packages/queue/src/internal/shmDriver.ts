@@ -156,7 +156,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       Effect.sync(() => {
         Poller.drop(source)
         clearTimeout(timer)
-        for (const connection of [...connections.values()]) close(connection, Layout.State.closed)
+        for (const connection of connections.values()) close(connection, Layout.State.closed)
       })
   )
   countProcesses()
@@ -222,7 +222,10 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     drain: (rank) =>
       Effect.sync(() => {
         const connection = connections.get(rank)
-        while (connection?.open === true && receive(connection)) { /* what it published is all there */ }
+        if (connection === undefined) return
+        // What it published is all there.
+        let more = true
+        while (more) more = connection.open && receive(connection)
       }),
     disconnect: (rank) => {
       const connection = connections.get(rank)

@@ -38,8 +38,7 @@ export const batch = 64
 const processors = Os.availableParallelism()
 
 /** Microseconds of looking, unless the group has more processes than this machine has processors for us. */
-export const spinWith = (options: Resolved, processes: number): number =>
-  processes > processors ? 0 : options.spinMicros
+export const spinWith = (options: Resolved, processes: number): number => processes > processors ? 0 : options.spinMicros
 
 const Power = Schema.Int.check(Schema.isBetween({ minimum: 4096, maximum: 2 ** 30 }))
 

@@ -66,6 +66,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
 
   /** Delivers the next frame of a stream; whether there may be more. */
   const deliver = (reader: Reader): boolean => {
+    if (!alive) return false
     const taken = reader.take()
     if (taken === "empty" || taken === "part" || taken === "moved") return false
     if (taken === "junk") {
@@ -100,7 +101,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
     const word = ring.load()
     let left = batch
     if (privately.ready()) {
-      while (left-- > 0 && alive && deliver(privately)) pollControl()
+      while (left-- > 0 && deliver(privately)) pollControl()
       tellRoom(privately)
       if (left < 0 || !alive) return true
     }

@@ -9,7 +9,7 @@ import * as Layout from "./layout.ts"
 import { MappedMemory } from "./memory.ts"
 import * as Poller from "./poller.ts"
 import * as Segment from "./segment.ts"
-import { powerOfTwo, type Resolved, resolve, spinWith } from "./shmOptions.ts"
+import { powerOfTwo, resolve, type Resolved, spinWith } from "./shmOptions.ts"
 import { type Behind, describe, type Handle, Phase, QueueClosed, QueueTimeout } from "./standalone.ts"
 import { isWritten, type Reading, type Rest, Writer } from "./writer.ts"
 
@@ -168,7 +168,11 @@ export const make = Effect.fnUntraced(function*(options: Making) {
   const complain = Effect.suspend(() => Effect.logInfo(`Queue ${segment} has had no room for ${complaint}: ${describe(behind())}`))
     .pipe(Effect.delay(complaint), Effect.forever)
 
-  const append = (data: Uint8Array, tags: Int32Array, timeout: Duration.Input | undefined): Effect.Effect<void, QueueTimeout | QueueClosed> =>
+  const append = (
+    data: Uint8Array,
+    tags: Int32Array,
+    timeout: Duration.Input | undefined
+  ): Effect.Effect<void, QueueTimeout | QueueClosed> =>
     Effect.suspend(() => {
       if (closed) return Effect.fail(gone)
       const rest = writer.publish(data, tags)
