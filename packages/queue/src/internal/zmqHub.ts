@@ -11,7 +11,7 @@ import { isIP } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { capability, curveKeyPair, Router } from "zeromq"
-import { closeMessage, Link } from "./zmqLink.ts"
+import { type Absence, closeMessage, Link } from "./zmqLink.ts"
 import { acquire, close, Deadline, read, type Resolved, seconds, socketOptions, watch } from "./zmqSocket.ts"
 
 /** Where a hub is reached; part of every handle. */
@@ -241,15 +241,15 @@ export const make: (
 
 const ignore = () => {}
 
-/** Says to the other ends, after everything sent before, that nothing follows, and waits until those that are connected know it. */
-export const finish = (links: Iterable<Link>, reason: string, millis: number): Effect.Effect<void> =>
+/** Says to the other ends, after everything sent before, that nothing follows, and waits until those that are not absent know it. */
+export const finish = (links: Iterable<Link>, reason: string, millis: number, unless: Absence): Effect.Effect<void> =>
   Effect.suspend(() => {
     for (const link of links) link.finish(reason)
-    return flush(links, millis)
+    return flush(links, millis, unless)
   })
 
-/** Waits until the other ends have everything that was sent to them, those that are connected, for a bounded time. */
-export const flush = (links: Iterable<Link>, millis: number): Effect.Effect<void> =>
+/** Waits until the other ends have everything that was sent to them, for a bounded time and not for those that are absent. */
+export const flush = (links: Iterable<Link>, millis: number, unless: Absence): Effect.Effect<void> =>
   Effect.callback((resume) => {
     let waiting = 1
     const timer = setTimeout(() => resume(Effect.void), millis)
@@ -260,7 +260,7 @@ export const flush = (links: Iterable<Link>, millis: number): Effect.Effect<void
     }
     for (const link of links) {
       waiting++
-      link.whenIdle(one, true)
+      link.whenIdle(one, unless)
     }
     one()
   })

@@ -46,6 +46,14 @@ interface Entry {
   readonly payload: Uint8Array
 }
 
+/** When to wait for the other end no longer: never, when a connection was there and is not, when there is none. */
+export type Absence = "never" | "lost" | "not connected"
+
+interface Idler {
+  readonly done: () => void
+  readonly unless: Absence
+}
+
 // Small messages are copied by ZeroMQ before `transmit` returns, so they can all be written here.
 const scratch = Buffer.allocUnsafeSlow(128)
 
@@ -71,7 +79,8 @@ export class Link {
   private ackTimer: NodeJS.Timeout | undefined
   private stallTimer: NodeJS.Timeout | undefined
   private ackedAtStall = 0
-  private idlers: Array<{ readonly done: () => void; readonly connectedOnly: boolean }> = []
+  private wasOpen = false
+  private idlers: Array<Idler> = []
 
   constructor(options: LinkOptions) {
     this.options = options
@@ -90,12 +99,16 @@ export class Link {
     this.advance()
   }
 
-  /** Calls back when the other end has acknowledged everything sent, or the lane has ended, or with `connectedOnly` its connection is lost. */
-  whenIdle(done: () => void, connectedOnly: boolean): void {
-    if (this.ended || this.acked === this.last || (connectedOnly && !this.alive)) return done()
-    this.idlers.push({ done, connectedOnly })
+  /** Calls back when the other end has acknowledged everything sent, or the lane has ended, or nobody is there to wait for. */
+  whenIdle(done: () => void, unless: Absence): void {
+    const idler = { done, unless }
+    if (this.ended || this.acked === this.last || this.isAbsent(idler)) return done()
+    this.idlers.push(idler)
     if (this.open) this.transmit(Kind.ping, this.sent)
   }
+
+  private readonly isAbsent = ({ unless }: Idler): boolean =>
+    !this.alive && (unless === "not connected" || (unless === "lost" && this.wasOpen))
 
   /** The connection is new: asks the other end what it has, and sends nothing else before it has said so. */
   greet(): void {
@@ -115,8 +128,8 @@ export class Link {
     this.alive = false
     this.open = false
     const idlers = this.idlers
-    this.idlers = idlers.filter((idler) => !idler.connectedOnly)
-    for (const { connectedOnly, done } of idlers) if (connectedOnly) done()
+    this.idlers = idlers.filter((idler) => !this.isAbsent(idler))
+    for (const idler of idlers) if (this.isAbsent(idler)) idler.done()
   }
 
   /** Tells the other end, after everything sent before, that nothing follows. */
@@ -254,6 +267,7 @@ export class Link {
     this.sent = received
     this.underWay = 0
     this.alive = true
+    this.wasOpen = true
     this.open = true
     this.options.connected()
     this.advance()

@@ -72,7 +72,7 @@ export const peers = (resolved: Resolved, refused: () => void): MessageQueues["S
       }
       yield* Effect.addFinalizer(() =>
         Effect.andThen(
-          Hub.finish([...links.values()], left, resolved.flushMillis),
+          Hub.finish([...links.values()], left, resolved.flushMillis, "lost"),
           Effect.sync(() => {
             for (const link of links.values()) link.close(left)
           })

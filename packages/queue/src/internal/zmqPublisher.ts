@@ -71,8 +71,8 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
       const lanes = [...ranks.values()]
       const requests = lanes.map((lane) => lane.requests)
       // The goodbye goes where the last frames went, and after the control frames.
-      return Hub.flush([...requests, ...lanes.map((lane) => lane.control)], resolved.flushMillis).pipe(
-        Effect.andThen(Hub.finish(requests, "the driver has closed the queue", goodbyeMillis))
+      return Hub.flush([...requests, ...lanes.map((lane) => lane.control)], resolved.flushMillis, "not connected").pipe(
+        Effect.andThen(Hub.finish(requests, "the driver has closed the queue", goodbyeMillis, "not connected"))
       )
     })
 

@@ -65,7 +65,7 @@ export const make: (
     },
     malformed: lost
   })
-  yield* Effect.addFinalizer(() => Effect.andThen(flush([link], resolved.flushMillis), Effect.sync(end)))
+  yield* Effect.addFinalizer(() => Effect.andThen(flush([link], resolved.flushMillis, "lost"), Effect.sync(end)))
   deadline.start()
   watch(socket, (event) => {
     if (event.type === "handshake") deadline.stop()

@@ -61,7 +61,7 @@ export const attach = (resolved: Resolved): MessageQueues["Service"]["attach"] =
     )
     const subscriber: Subscriber = {
       send: (frame) => requests.send(pack(frame)),
-      flush: Effect.callback((resume) => requests.whenIdle(() => resume(Effect.void), false))
+      flush: Effect.callback((resume) => requests.whenIdle(() => resume(Effect.void), "never"))
     }
     return subscriber
   })
