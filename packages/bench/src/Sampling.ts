@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
 
 /** How long and how often. Times are in milliseconds. */
 export interface Sampling {
-  /** Calls that are not counted, for so long; five at least where it is not 0. */
-  readonly warm: number
+  /** Calls that are not counted, until there were so many or so much time has passed. */
+  readonly warm: { readonly calls: number; readonly most: number }
   readonly budget: number
   /** Calls at the least, whatever the budget. */
   readonly least: number
@@ -26,7 +26,12 @@ const verify = (answers: ReadonlyArray<number>, workers: number, length: number)
   }
 }
 
-const warming = (millis: number) => ({ calls: millis > 0 ? 5 : 0, until: performance.now() + millis })
+/** Whether the next call is one to warm up with. */
+const warming = ({ calls, most }: Sampling["warm"]): () => boolean => {
+  const end = performance.now() + most
+  let count = 0
+  return () => count++ < calls && performance.now() < end
+}
 
 const sleep = (millis: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, millis))
 
@@ -35,10 +40,8 @@ export const promises = (workers: number, length: number, call: () => Promise<Re
 async (
   { budget, least, most, pause, warm }
 ) => {
-  const { calls, until } = warming(warm)
-  for (let count = 0; count < calls || performance.now() < until; count++) {
-    verify(await call(), workers, length)
-  }
+  const cold = warming(warm)
+  while (cold()) verify(await call(), workers, length)
   const micros: Array<number> = []
   const end = performance.now() + budget
   while (micros.length < most && (micros.length < least || performance.now() < end)) {
@@ -51,6 +54,37 @@ async (
   return micros
 }
 
+/**
+ * Samples a function that hands every worker's answer to a callback, and is called again from there: nothing between one answer and the next
+ * question.
+ */
+export const callbacks =
+  (workers: number, length: number, call: (answered: (answers: ReadonlyArray<number>) => void) => void): Sampler =>
+  ({ budget, least, most, warm }) =>
+    new Promise((resolve, reject) => {
+      const cold = warming(warm)
+      const micros: Array<number> = []
+      let end = 0
+      let start = 0
+      const ask = () => {
+        start = performance.now()
+        call(answered)
+      }
+      const answered = (answers: ReadonlyArray<number>) => {
+        const now = performance.now()
+        try {
+          verify(answers, workers, length)
+        } catch (cause) {
+          return reject(cause)
+        }
+        if (end > 0) micros.push((now - start) * 1000)
+        else if (!cold()) end = now + budget
+        if (end > 0 && (micros.length >= most || (micros.length >= least && now >= end))) resolve(micros)
+        else ask()
+      }
+      ask()
+    })
+
 /** Samples an effect that succeeds with every worker's answer, run by `run`. */
 export const effects = <E, R>(
   workers: number,
@@ -60,10 +94,8 @@ export const effects = <E, R>(
 ): Sampler =>
 ({ budget, least, most, pause, warm }) =>
   run(Effect.gen(function*() {
-    const { calls, until } = warming(warm)
-    for (let count = 0; count < calls || performance.now() < until; count++) {
-      verify(yield* call, workers, length)
-    }
+    const cold = warming(warm)
+    while (cold()) verify(yield* call, workers, length)
     const micros: Array<number> = []
     const end = performance.now() + budget
     while (micros.length < most && (micros.length < least || performance.now() < end)) {

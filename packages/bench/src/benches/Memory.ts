@@ -5,7 +5,7 @@ import * as Row from "../Row.ts"
 import * as Systems from "../Systems.ts"
 
 const setting = { workers: 4, bytes: 64 }
-const calls = { warm: 0, budget: 0, least: 1000, most: 1000, pause: 0 }
+const calls = { warm: { calls: 0, most: 0 }, budget: 0, least: 1000, most: 1000, pause: 0 }
 
 /** What a worker process holds. */
 export const Memory: Bench.Bench = {

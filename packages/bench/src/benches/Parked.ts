@@ -22,7 +22,13 @@ export const Parked: Bench.Bench = {
           Bench.rotated(started, round),
           Effect.fnUntraced(function*({ driver }, index) {
             yield* Effect.sleep(index * pause / started.length)
-            const { micros } = yield* driver.sample({ warm: 0, budget: 0, least: depth.wakings, most: depth.wakings, pause })
+            const { micros } = yield* driver.sample({
+              warm: { calls: 0, most: 0 },
+              budget: 0,
+              least: depth.wakings,
+              most: depth.wakings,
+              pause
+            })
             return [driver.name, { values: micros, foreign: 0 }] as const
           }),
           { concurrency: "unbounded" }

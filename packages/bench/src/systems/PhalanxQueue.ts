@@ -11,7 +11,7 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import { end } from "../internal/child.ts"
-import { promises } from "../Sampling.ts"
+import { callbacks } from "../Sampling.ts"
 import { buffer, type System } from "../System.ts"
 
 const PhalanxQueue: System = {
@@ -41,11 +41,10 @@ const PhalanxQueue: System = {
     const x = new Uint8Array(buffer(bytes))
     return {
       pids: [child.pid!],
-      sample: promises(1, bytes, () =>
-        new Promise<ReadonlyArray<number>>((resolve) => {
-          answer = resolve
-          publisher.publish(publisher.pack([x]), [0])
-        })),
+      sample: callbacks(1, bytes, (answered) => {
+        answer = answered
+        publisher.publish(publisher.pack([x]), [0])
+      }),
       stop: async () => {
         await end([child])
         await Effect.runPromise(Scope.close(scope, Exit.void))

@@ -1,6 +1,6 @@
 /** Two bare pipes: the same bytes there and back, no frames, no codec, callbacks only. The floor for anything that goes through the kernel. */
 import { end, start } from "../internal/child.ts"
-import { promises } from "../Sampling.ts"
+import { callbacks } from "../Sampling.ts"
 import { buffer, type System } from "../System.ts"
 
 const Pipe: System = {
@@ -15,12 +15,11 @@ const Pipe: System = {
     })
     return {
       pids: [child.pid!],
-      sample: promises(1, bytes, () =>
-        new Promise<ReadonlyArray<number>>((resolve) => {
-          got = 0
-          answer = resolve
-          child.stdin!.write(x)
-        })),
+      sample: callbacks(1, bytes, (answered) => {
+        got = 0
+        answer = answered
+        child.stdin!.write(x)
+      }),
       stop: () => end([child])
     }
   }
