@@ -127,6 +127,8 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
 
   // ------------------------------------------------------------------------------------------------ start
   publisher = yield* queues.open({ group: name, secret: fence.secret, ranks: members.length, receive: onFrame, lost: onLost })
+  // The end of all workers takes as long as the slowest one's.
+  const lives = yield* Scope.fork(yield* Effect.scope, "parallel")
   yield* Effect.forEach(seats, Effect.fnUntraced(function*(seat) {
     const { incarnation, rank } = seat.member
     const handle = yield* publisher.connect(rank, incarnation)
@@ -147,7 +149,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
             stderr
           )))
     })
-  }), { concurrency: "unbounded", discard: true })
+  }, Scope.provide(lives)), { concurrency: "unbounded", discard: true })
   // Added last, so run first: from here on an end is not a death, and what is open is given up before the processes are told to go.
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
