@@ -31,10 +31,10 @@ export interface Options {
 
 const bootstrap = fileURLToPath(new URL("./bootstrap.mjs", import.meta.url))
 
-const nodeFlags: ReadonlyArray<string> = ["--max-semi-space-size=2"]
+const nodeFlags: ReadonlyArray<string> = ["--max-semi-space-size=4"]
 
 /** Milliseconds that an exit waits for what the process printed last: whoever inherited the pipes may hold them open for ever. */
-const lastWords = 4
+const lastWords = 2
 
 const tailLines = 20
 
