@@ -2,8 +2,8 @@
  * When this process looks into its rings. There is one poller a process: it looks on every turn of the event loop while that pays, then parks.
  * A parked process uses no processor time and is woken by its doorbell.
  *
- * Whether looking pays is judged by what came of it: each time it was in vain, twice as many dry spells as before pass without it, up to 255; each
- * time it was not, half as many. So neither slow traffic nor a machine with more to run than processors is looked for.
+ * Whether looking pays is judged by what came of it: each time it was in vain, about twice as many occasions as before pass without it, up to
+ * 255; each time it was not, half as many. So neither slow traffic nor a machine with more to run than processors is looked for.
  */
 
 export interface Source {
@@ -24,14 +24,33 @@ const answerMillis = 0.004
 const lookMillis = 0.02
 const idleLoopMillis = 0.01
 
+/** Something that is done only as often as it has been of use. */
+class Habit {
+  private failures = 0
+  private skips = 0
+
+  /** Whether to do it on this occasion. */
+  isWorthwhile(): boolean {
+    if (this.skips === 0) return true
+    this.skips--
+    return false
+  }
+
+  tell(useful: boolean): void {
+    this.failures = useful ? Math.max(0, this.failures - 1) : Math.min(8, this.failures + 1)
+    this.skips = useful ? 0 : 2 ** this.failures - 1
+  }
+}
+
 const sources = new Set<Source>()
 let parked = true
 let endedAt = 0
-// A dry spell began at this time; 0 while frames come.
+/** When frames ceased; 0 while they come. From then on the poller looks before it parks, if that is worthwhile. */
 let dryAt = 0
 let looking = false
-let failures = 0
-let spellsToSkip = 0
+const looks = new Habit()
+/** Looking on in the same turn, for the answer to what was just delivered, while all else that this process does waits. */
+const answers = new Habit()
 
 const anyReady = (): boolean => {
   for (const source of sources) if (source.ready()) return true
@@ -60,45 +79,52 @@ const allowedMillis = (): number => {
   return micros / 1000
 }
 
-const begin = (now: number): void => {
+const ceased = (now: number, allowed: number): void => {
   dryAt = now
-  looking = spellsToSkip === 0
-  if (!looking) spellsToSkip--
+  looking = allowed > 0 && looks.isWorthwhile()
 }
 
-const end = (found: boolean): void => {
+const resumed = (found: boolean): void => {
   dryAt = 0
-  if (!looking) return
+  if (looking) looks.tell(found)
   looking = false
-  failures = found ? Math.max(0, failures - 1) : Math.min(8, failures + 1)
-  spellsToSkip = found ? 0 : 2 ** failures - 1
 }
 
-/** Whether there is reason to look again soon. */
+/** Looks for as long as that is this process's best use; whether to look again on the next turn. */
 const lookNow = (): boolean => {
   const start = performance.now()
   const allowed = allowedMillis()
   let until = start - endedAt < idleLoopMillis ? start + lookMillis : start
   let now = start
+  let answering = false
+  let vain = 0
   for (;;) {
     if (pollAll()) {
-      if (dryAt > 0) end(true)
+      if (dryAt > 0) resumed(true)
+      if (answering) answers.tell(true)
+      answering = false
+      vain = 0
       now = performance.now()
-      endedAt = now
-      if (now - start >= turnMillis) return true
-      until = now + answerMillis
-      continue
+      if (now - start < turnMillis) continue
+      break
     }
-    if (dryAt === 0) begin(now)
+    // Reading the clock costs as much as looking a few times.
+    if (++vain % 16 === 0) now = performance.now()
+    if (dryAt === 0) {
+      ceased(now, allowed)
+      answering = looking && answers.isWorthwhile()
+      if (answering) until = now + answerMillis
+    }
     if (!looking || now - dryAt >= allowed) {
-      if (looking) end(false)
-      return !tryPark()
+      resumed(false)
+      if (tryPark()) return false
+      break
     }
-    for (let times = 0; times < 16 && !anyReady(); times++) { /* what is looked for changes by itself */ }
-    now = performance.now()
-    endedAt = now
-    if (now >= until) return true
+    if (now >= until) break
   }
+  if (answering) answers.tell(false)
+  endedAt = now
+  return true
 }
 
 const turn = (): void => {
