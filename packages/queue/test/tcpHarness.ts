@@ -136,6 +136,10 @@ export const wire = Effect.fnUntraced(function*(handle: Handle) {
     connections: () => connections,
     /** Ends every connection, as a network does; new ones are accepted. */
     cut,
+    /** Lets nothing more pass on the connections that there are, and keeps them, as a machine does that lost its power. */
+    silence: () => {
+      for (const socket of sockets) socket.pause()
+    },
     /** Ends every connection and accepts no other. */
     tear: () => {
       server.close()

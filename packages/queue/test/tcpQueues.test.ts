@@ -8,14 +8,14 @@ import * as Scope from "effect/Scope"
 import { existsSync, readdirSync, statSync } from "node:fs"
 import { connect as dial, createServer } from "node:net"
 import { dirname } from "node:path"
-import { curveKeyPair, Dealer } from "zeromq"
+import { capability, curveKeyPair, Dealer } from "zeromq"
 import { attach, openGroup, portOf, startRank, until, wire } from "./tcpHarness.ts"
 
 const over = {
   TCP: TcpQueues.layer,
   "Unix sockets": TcpQueues.layerIpc
 }
-const quick = TcpQueues.layerWith({ deadline: "300 millis" })
+const quick = TcpQueues.layerWith({ deadline: "2 seconds" })
 const refused = Effect.map(Metric.value(TcpQueues.refused), (state) => state.count)
 const numbers = (length: number) => Array.from({ length }, (_, index) => index)
 const place = (handle: Handle) => handle.data as { address: string; serverKey: string; requests: string; control: string }
@@ -254,6 +254,23 @@ describe("queues over TCP, the network", () => {
       assert.deepStrictEqual([group.lost, rank.lost], [[], []])
     }).pipe(Effect.provide(TcpQueues.layer)))
 
+  it.live("a connection that has fallen silent is replaced", () =>
+    Effect.gen(function*() {
+      const group = yield* openGroup
+      const between = yield* wire(yield* group.publisher.connect(0, 1))
+      const rank = yield* attach(between.handle)
+      const connections = between.connections()
+      between.silence()
+      for (const n of numbers(100)) {
+        group.publish([n], 0)
+        rank.subscriber.send([n])
+      }
+      yield* until("all have come", () => rank.frames.length >= 100 && group.heard(0).length >= 100)
+      assert.deepStrictEqual([rank.frames, group.heard(0)].map((frames) => frames.map((frame) => frame[0])), [numbers(100), numbers(100)])
+      assert.isAbove(between.connections(), connections)
+      assert.deepStrictEqual([group.lost, rank.lost], [[], []])
+    }).pipe(Effect.provide(TcpQueues.layer)))
+
   it.live("a connection that stays lost is told to both ends once, with the time", () =>
     Effect.gen(function*() {
       const group = yield* openGroup
@@ -262,9 +279,9 @@ describe("queues over TCP, the network", () => {
       const other = yield* attach(yield* group.publisher.connect(1, 1))
       between.tear()
       yield* until("both know", () => group.lost.length > 0 && rank.lost.length > 0)
-      assert.deepStrictEqual(group.lost, [[0, "no connection for 300ms"]])
+      assert.deepStrictEqual(group.lost, [[0, "no connection for 2s"]])
       assert.strictEqual(rank.lost.length, 1)
-      assert.match(rank.lost[0]!, /^no connection to tcp:\/\/127\.0\.0\.1:\d+ for 300ms$/)
+      assert.match(rank.lost[0]!, /^no connection to tcp:\/\/127\.0\.0\.1:\d+ for 2s$/)
       group.publish(["still"], 0, 1)
       yield* until("the other rank reads", () => other.frames.length === 1)
     }).pipe(Effect.provide(quick)))
@@ -278,7 +295,7 @@ describe("queues over TCP, the network", () => {
       assert.strictEqual(error._tag, "QueueError")
       assert.match(
         error.message,
-        /^attach to tcp:\/\/127\.0\.0\.1:\d+: no (answer|connection to \S+) for 300ms\. See that the driver lives/
+        /^attach to tcp:\/\/127\.0\.0\.1:\d+: no (answer|connection to \S+) for 2s\. See that the driver lives/
       )
     }).pipe(Effect.provide(quick)))
 
@@ -350,6 +367,33 @@ describe("queues over TCP, the network", () => {
       const group = yield* openGroup
       assert.match(place(yield* group.publisher.connect(0, 1)).address, /^tcp:\/\/gateway\.example:\d+$/)
     }).pipe(Effect.provide(TcpQueues.layerWith({ host: "localhost", advertise: "gateway.example" }))))
+
+  it.live("every address at once is bound only with a host to publish", () =>
+    Effect.gen(function*() {
+      for (const host of ["0.0.0.0", "::"]) {
+        const error = yield* Effect.flip(openGroup.pipe(Effect.provide(TcpQueues.layerWith({ host }))))
+        assert.include(error.advice, "`advertise`")
+      }
+      const group = yield* openGroup.pipe(Effect.provide(TcpQueues.layerWith({ host: "0.0.0.0", advertise: "127.0.0.1" })))
+      const rank = yield* attach(yield* group.publisher.connect(0, 1))
+      group.publish(["hello"], 0)
+      yield* until("it has come", () => rank.frames.length === 1)
+    }).pipe(Effect.provide(TcpQueues.layer)))
+
+  it.live("without encryption only loopback addresses are bound", () =>
+    Effect.gen(function*() {
+      yield* Effect.acquireRelease(Effect.sync(() => capability.curve = false), () => Effect.sync(() => capability.curve = true))
+      for (const host of ["198.51.100.1", "0.0.0.0"]) {
+        const error = yield* Effect.flip(openGroup.pipe(Effect.provide(TcpQueues.layerWith({ host, advertise: "127.0.0.1" }))))
+        assert.deepStrictEqual([error.operation, error.issue], ["bind", "this build of ZeroMQ cannot encrypt"])
+      }
+      const group = yield* openGroup
+      const handle = yield* group.publisher.connect(0, 1)
+      assert.isNull(place(handle).serverKey)
+      const rank = yield* attach(handle)
+      group.publish(["hello"], 0)
+      yield* until("it has come", () => rank.frames.length === 1)
+    }).pipe(Effect.provide(TcpQueues.layer)))
 
   it.live("a handle that is not one of these queues is a QueueError", () =>
     Effect.gen(function*() {

@@ -116,12 +116,20 @@ export const make: (
       advice: "Use a loopback address, or a platform whose zeromq package has CURVE"
     })
   }
+  if (tcp && resolved.advertise === undefined && /^(0\.0\.0\.0|::|0:0:0:0:0:0:0:0)$/.test(host)) {
+    return yield* new QueueError({
+      operation: "bind",
+      where: `tcp://${bracketed(host)}`,
+      issue: "every address of this machine, none of which the handles could name",
+      advice: "Give the one address that the workers reach, or say which with `advertise`"
+    })
+  }
   const keys = tcp && capability.curve === true ? curveKeyPair() : undefined
   const lanes = new Map<string, Lane>()
   const closed = new Map<string, string>()
   const probes = new Set<NodeJS.Timeout>()
 
-  const socket = yield* acquire(resolved.kind, () =>
+  const socket = yield* acquire("make a socket for", resolved.kind, () =>
     new Router({
       ...socketOptions(resolved),
       mandatory: true,
@@ -217,7 +225,7 @@ export const make: (
     if (reason !== undefined) transmit(parts[0]!, closeMessage(reason), undefined, ignore)
     if (!isNew) refused()
   })
-  watch(socket, (event) => {
+  yield* watch(socket, resolved.kind, (event) => {
     if (event.type.startsWith("handshake:error")) refused()
     if (event.type !== "disconnect") return
     for (const pending of probes) clearTimeout(pending)

@@ -4,7 +4,7 @@
 import { QueueError } from "@phalanx/core/MessageQueues"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { Dealer, Event, Router } from "zeromq"
+import type { Dealer, Event, Observer, Router } from "zeromq"
 
 /** Settings of every socket of one layer, with every default applied. */
 export interface Resolved {
@@ -63,8 +63,10 @@ export const read = (socket: Router | Dealer, receive: (parts: Array<Buffer>) =>
 }
 
 /** Hears of connections made and lost until the socket is closed. */
-export const watch = (socket: Router | Dealer, hear: (event: Event) => void): void => {
-  const events = socket.events
+export const watch = (socket: Router | Dealer, where: string, hear: (event: Event) => void): Effect.Effect<void, QueueError> =>
+  Effect.map(acquire("watch a socket for", where, () => socket.events), (events) => listen(events, hear))
+
+const listen = (events: Observer, hear: (event: Event) => void): void => {
   const ended = () => {}
   const next = (): void => {
     if (!events.closed) events.receive().then(got, ended)
@@ -110,16 +112,16 @@ export class Deadline {
   }
 }
 
-/** Makes a socket, which fails if the process has too many open already. */
-export const acquire = <A>(where: string, make: () => A): Effect.Effect<A, QueueError> =>
+/** Makes something of sockets, which fails if the process has too many files open. */
+export const acquire = <A>(operation: string, where: string, make: () => A): Effect.Effect<A, QueueError> =>
   Effect.try({
     try: make,
     catch: (cause) =>
       new QueueError({
-        operation: "make a socket for",
+        operation,
         where,
         issue: cause instanceof Error ? cause.message : String(cause),
-        advice: "Raise the limit of open files, or close queues that are not used any more"
+        advice: "See that the address is complete, raise the limit of open files, or close queues that are not used any more"
       })
   })
 

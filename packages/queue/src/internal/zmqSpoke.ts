@@ -23,7 +23,7 @@ export const make: (
 ) => Effect.Effect<Link, QueueError, Scope.Scope> = Effect.fnUntraced(function*(resolved, options) {
   const { address, serverKey } = options.place
   const curve = serverKey === null ? undefined : curveKeyPair()
-  const socket = yield* acquire(address, () =>
+  const socket = yield* acquire("make a socket for", address, () =>
     new Dealer({
       ...socketOptions(resolved),
       // A fresh pipe a connection, which begins with an empty message: the hub hears of every reconnection before anything else.
@@ -67,7 +67,7 @@ export const make: (
   })
   yield* Effect.addFinalizer(() => Effect.andThen(flush([link], resolved.flushMillis, "lost"), Effect.sync(end)))
   deadline.start()
-  watch(socket, (event) => {
+  yield* watch(socket, address, (event) => {
     if (event.type === "handshake") deadline.stop()
     // The lane itself hears of it from the next connection: this news may be older than that.
     if (event.type === "disconnect") deadline.start()
@@ -76,6 +76,6 @@ export const make: (
     if (parts.length > 2) return link.malformed(`a message of ${parts.length} parts`)
     link.receive(parts[0]!, parts[1])
   })
-  socket.connect(address)
+  yield* acquire("connect to", address, () => socket.connect(address))
   return link
 })
