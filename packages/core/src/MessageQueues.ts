@@ -7,7 +7,7 @@
  * group admits a bounded number of requests and bytes a rank before it publishes (CO-7), so that what a transport has to keep while
  * a reader is behind is bounded too.
  *
- * What a transport promises, and `Contract` checks:
+ * What a transport promises, and the tests that bear these labels show:
  * - MQ-1: a rank receives the frames that name it, once each, in the order of `publish`; control frames in the order of `control`.
  * - MQ-2: a control frame is delivered although the rank has read none of the requests before it.
  * - MQ-3: a reader that is behind delays no other rank for longer than 50 ms.
