@@ -4,7 +4,7 @@ import * as Generator from "@phalanx/moe/Generator"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Effect from "effect/Effect"
 import { readFileSync } from "node:fs"
-import { mixed, outcome, start } from "../packages/moe/test/outcome.ts"
+import { mixed, outcome, start } from "./harness/outcome.ts"
 
 /** Bytes that this process has read so far, by any system call. */
 const read = (): number => Number(/rchar: (\d+)/.exec(readFileSync("/proc/self/io", "utf8"))![1])

@@ -26,6 +26,17 @@ const slow = Worker.make(Slow, Slow.toLayer(Effect.gen(function*() {
 })))
 const mesh = Mesh.make({ dp: 2 })
 
+class Blobs extends RpcGroup.make(
+  Rpc.make("size", { payload: { bytes: Schema.Uint8Array }, success: Schema.Int }).annotate(Worker.Concurrent, true)
+) {}
+/** Answers large requests when a small one has come. */
+const blobs = Worker.make(Blobs, Blobs.toLayer(Effect.gen(function*() {
+  const small = yield* Deferred.make<void>()
+  return Blobs.of({
+    size: ({ bytes: { length } }) => Effect.as(length > 5000 ? Deferred.await(small) : Deferred.succeed(small, void 0), length)
+  })
+})))
+
 class Tenant extends RpcMiddleware.Service<Tenant>()("test/Tenant", { requiredForClient: true }) {}
 class Guarded extends RpcGroup.make(Rpc.make("tenant", { success: Schema.String })).middleware(Tenant) {}
 const guarded = Worker.make(
@@ -59,6 +70,18 @@ describe("WorkerGroup", () => {
       yield* Fiber.interrupt(waiting)
       yield* Fiber.interrupt(holder)
       assert.strictEqual(yield* group.at(0).call.rank(), 0)
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CO-7: when a call that waits gives up, those behind it that fit are admitted", () =>
+    Effect.gen(function*() {
+      const group = yield* WorkerGroup.make(Blobs, { mesh, entry: blobs, window: { bytes: 10_000 } })
+      const call = (size: number) => Effect.forkChild(group.at(0).call.size({ bytes: new Uint8Array(size) }), { startImmediately: true })
+      const holder = yield* call(6000)
+      const large = yield* call(9000)
+      const small = yield* call(1000)
+      yield* Fiber.interrupt(large)
+      // The holder answers only when the small one has come, so it must not wait for the holder.
+      assert.deepStrictEqual(yield* Fiber.joinAll([holder, small]), [6000, 1000])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("CO-1: the end of a group's scope ends what is open, typed", () =>

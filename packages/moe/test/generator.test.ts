@@ -7,7 +7,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { readFileSync } from "node:fs"
-import { mixed, outcome, start } from "./outcome.ts"
+import { mixed, outcome, start } from "../../../test/harness/outcome.ts"
 
 interface Reference {
   readonly prompts: ReadonlyArray<{

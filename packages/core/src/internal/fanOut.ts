@@ -115,15 +115,15 @@ export const make = (options: {
     member.bytes += open.packed.bytes
   }
 
-  /** Gives an answered (or dropped) request's room to those that wait, first come first served. */
+  /** Takes an answered or dropped request out, and lets those in for which there is room now, first come first served. */
   const release = (member: Member, open: Open): void => {
-    if (!open.admitted) {
+    if (open.admitted) {
+      member.requests--
+      member.bytes -= open.packed.bytes
+    } else {
       member.waiting.splice(member.waiting.indexOf(open), 1)
       handed(open.call)
-      return
     }
-    member.requests--
-    member.bytes -= open.packed.bytes
     while (member.waiting.length > 0 && fits(member, member.waiting[0]!.packed.bytes)) {
       const next = member.waiting.shift()!
       admit(member, next)
