@@ -178,4 +178,7 @@ const floors: Record<string, ReadonlyArray<string>> = {
 const temporary: Record<string, string> = {}
 
 /** Code files of more than 400 lines: the number they may have, which only goes down. */
-const long: Record<string, number> = {}
+const long: Record<string, number> = {
+  "packages/core/test/Collectives.test.ts": 488,
+  "packages/queue/test/tcpQueues.test.ts": 494
+}
