@@ -59,9 +59,6 @@ export class Cluster extends Context.Service<Cluster, {
 /** Every worker is a fiber of this process; frames go over whichever queues are given. */
 export const layerFibers: Layer.Layer<Cluster, never, MessageQueues.MessageQueues> = Layer.effect(Cluster, memory.make)
 
-/** Every worker is a fiber of this process; its frames go through whatever queues there are. */
-export const layerFibers: Layer.Layer<Cluster, never, MessageQueues.MessageQueues> = Layer.effect(Cluster, memory.make)
-
 /** Every worker is a fiber of this process, and every frame is handed over in memory. */
 export const layerMemory: Layer.Layer<Cluster | MessageQueues.MessageQueues> = layerFibers.pipe(
   Layer.provideMerge(MessageQueues.layerMemory)
