@@ -37,7 +37,7 @@ const cells = (row: Row, rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
     number(row.p99),
     `${number(row.spread[0])} – ${number(row.spread[1])}`,
     String(row.n),
-    own === undefined ? "" : (row.p50 / own.p50).toFixed(2)
+    own === undefined || own.p50 === 0 ? "" : (row.p50 / own.p50).toFixed(2)
   ]
 }
 
