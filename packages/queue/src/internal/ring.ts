@@ -148,15 +148,23 @@ export class Assembly {
   /** Tags of its last piece. */
   tag0 = 0
   tag1 = 0
-  private readonly small: Uint8Array
+  private scratch: Uint8Array
+  private readonly kept: number
   private readonly maximum: number
   private received = 0
 
-  /** `maximum` bounds the frames taken, in bytes. */
-  constructor(maximum: number, small = 65536) {
+  /** `maximum` bounds the frames taken, `kept` those that are put together in memory that is used again, both in bytes. */
+  constructor(maximum: number, kept: number) {
     this.maximum = maximum
-    this.small = new Uint8Array(small)
-    this.bytes = this.small
+    this.kept = kept
+    this.scratch = new Uint8Array(Math.min(4096, kept))
+    this.bytes = this.scratch
+  }
+
+  private memoryFor(bytes: number): Uint8Array {
+    if (bytes <= this.scratch.length) return this.scratch
+    if (bytes > this.kept) return new Uint8Array(bytes)
+    return this.scratch = new Uint8Array(Math.min(this.kept, 2 ** Math.ceil(Math.log2(bytes))))
   }
 
   /**
@@ -167,7 +175,7 @@ export class Assembly {
     if (total > this.maximum) return false
     if (offset === 0) {
       this.received = 0
-      this.bytes = total <= this.small.length ? this.small : new Uint8Array(total)
+      this.bytes = this.memoryFor(total)
       this.length = total
       return true
     }
@@ -184,8 +192,8 @@ export class Assembly {
 
   /** The completed frame as bytes that belong to the caller. */
   own(): Uint8Array {
-    const bytes = this.bytes === this.small ? this.bytes.slice(0, this.length) : this.bytes
-    this.bytes = this.small
+    const bytes = this.bytes === this.scratch ? this.bytes.slice(0, this.length) : this.bytes
+    this.bytes = this.scratch
     return bytes
   }
 }

@@ -15,7 +15,7 @@ import * as Poller from "./poller.ts"
 import { Requests } from "./requests.ts"
 import { Assembly, Reader } from "./ring.ts"
 import * as Segment from "./segment.ts"
-import { batch, frameLimit, type Resolved, spinWith } from "./shmOptions.ts"
+import { batch, frameLimit, keptFrame, type Resolved, spinWith } from "./shmOptions.ts"
 import { Writer } from "./writer.ts"
 
 /** How long a rank may keep the request ring full, in milliseconds. */
@@ -180,7 +180,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       scope,
       control: writerOf(Layout.rank.control(lanes, sizes)),
       private: writerOf(Layout.rank.private(lanes, sizes)),
-      replies: new Reader(reply.ring, reply.consumed, new Assembly(frameLimit)),
+      replies: new Reader(reply.ring, reply.consumed, new Assembly(frameLimit, keptFrame)),
       ringer: new Bell.LazyRinger(folder, () => Layout.rank.bell(lanes), { memory: lanes, index: Layout.rank.parked }),
       open: true
     }

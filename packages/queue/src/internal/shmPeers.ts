@@ -7,7 +7,7 @@ import { MappedMemory } from "./memory.ts"
 import * as Poller from "./poller.ts"
 import { Assembly, Reader } from "./ring.ts"
 import * as Segment from "./segment.ts"
-import { batch, decode, frameLimit, mismatch, PeerHandle, type Resolved, spinWith } from "./shmOptions.ts"
+import { batch, decode, frameLimit, keptBytes, mismatch, PeerHandle, type Resolved, spinWith } from "./shmOptions.ts"
 import { Writer } from "./writer.ts"
 
 interface Peer {
@@ -42,7 +42,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
     const peer: Peer = {
       rank,
       writer: new Writer(outgoing.ring, outgoing.consumed),
-      reader: new Reader(incoming.ring, incoming.consumed, new Assembly(frameLimit)),
+      reader: new Reader(incoming.ring, incoming.consumed, new Assembly(frameLimit, keptBytes)),
       ringer,
       lost: false
     }

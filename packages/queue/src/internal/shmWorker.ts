@@ -9,7 +9,7 @@ import { MappedMemory } from "./memory.ts"
 import * as Poller from "./poller.ts"
 import { Assembly, LAPPED, Reader } from "./ring.ts"
 import * as Segment from "./segment.ts"
-import { batch, decode, frameLimit, GroupHandle, mismatch, type Resolved, spinWith } from "./shmOptions.ts"
+import { batch, decode, frameLimit, GroupHandle, keptFrame, mismatch, type Resolved, spinWith } from "./shmOptions.ts"
 import { Writer } from "./writer.ts"
 
 const goodbyes: Record<number, string> = {
@@ -32,8 +32,8 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
   const controlLane = Layout.rank.control(memory, sizes)
   const privateLane = Layout.rank.private(memory, sizes)
   const replyLane = Layout.rank.reply(memory, sizes)
-  const control = new Reader(controlLane.ring, controlLane.consumed, new Assembly(frameLimit))
-  const requests = new Assembly(frameLimit)
+  const control = new Reader(controlLane.ring, controlLane.consumed, new Assembly(frameLimit, keptFrame))
+  const requests = new Assembly(frameLimit, keptFrame)
   const privately = new Reader(privateLane.ring, privateLane.consumed, requests)
   const ring = new Reader(
     Layout.group.ring(ringMemory, data.ringBytes, data.ranks),

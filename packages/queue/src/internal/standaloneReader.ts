@@ -12,7 +12,7 @@ import { MappedMemory } from "./memory.ts"
 import * as Poller from "./poller.ts"
 import { Assembly, Reader } from "./ring.ts"
 import * as Segment from "./segment.ts"
-import { frameLimit, invalidHandle, mismatch, resolve, spinWith } from "./shmOptions.ts"
+import { frameLimit, invalidHandle, keptBytes, mismatch, resolve, spinWith } from "./shmOptions.ts"
 import { Handle, Phase, QueueClosed } from "./standalone.ts"
 
 interface Message {
@@ -36,7 +36,7 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
   yield* Effect.addFinalizer(() => Effect.sync(() => writer.close()))
   const state = Layout.queue.state(index)
   const ring = Layout.queue.ring(memory, readers, capacity)
-  const reader = new Reader(ring, { memory, index: Layout.queue.consumed(index) }, new Assembly(frameLimit))
+  const reader = new Reader(ring, { memory, index: Layout.queue.consumed(index) }, new Assembly(frameLimit, keptBytes))
   const gone = new QueueClosed({ queue: segment })
   let takers: Array<(found: Effect.Effect<Message, QueueClosed | QueueError>) => void> = []
   let readying: Array<() => void> = []
