@@ -23,7 +23,7 @@ describe("a worker's death", () => {
       const { group, pids, said } = yield* start(2)
       const stderr = Array.from({ length: 25 }, (_, i) => `line ${i}`)
       const calls = yield* group.fork.hold({ stderr })
-      yield* eventually("rank 1 holds", () => said("line 24"))
+      yield* eventually("rank 1 holds", () => said(1, "line 24"))
       process.kill(pids[1]!, "SIGKILL")
       const error = yield* Effect.flip(Fiber.join(calls[1]!))
       const died = error.reason
@@ -41,12 +41,13 @@ describe("a worker's death", () => {
     })))
 
   it.live("CO-4: SIGTERM from outside ends a worker in order and is told as what it was", () =>
-    Effect.gen(function*() {
-      const died = yield* deathIn(({ group, pids }) =>
-        Effect.andThen(Effect.sync(() => process.kill(pids[0]!, "SIGTERM")), group.call.hold({ stderr: [] }))
-      )
+    Effect.scoped(Effect.gen(function*() {
+      const { group, pids, said } = yield* start(1)
+      process.kill(pids[0]!, "SIGTERM")
+      const died = yield* Effect.flip(group.failure)
       assert.deepStrictEqual(died.death, { _tag: "Killed", signal: "SIGTERM" })
-    }))
+      assert.isTrue(said(0, "finalized"))
+    })))
 
   it.live("CO-4: an exit is told with its code", () =>
     Effect.gen(function*() {
