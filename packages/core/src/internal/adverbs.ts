@@ -12,12 +12,13 @@ import * as Queue from "effect/Queue"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcClient from "effect/rpc/RpcClient"
 import * as Stream from "effect/Stream"
-import type * as Tracer from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import * as Mesh from "../Mesh.ts"
 import { CallError, CallTimeout, type Lost } from "../WorkerError.ts"
 import * as clientMiddleware from "./clientMiddleware.ts"
 import type { MethodCodec } from "./codec.ts"
 import type { FanOut, Sink } from "./fanOut.ts"
+import type { Trace } from "./frame.ts"
 
 export type Method = Rpc.AnyWithProps
 
@@ -34,7 +35,7 @@ export const make = (
   services: Context.Context<never>
 ) => {
   const middleware = new Map(methods.map((rpc) => [rpc, clientMiddleware.headers(rpc, services)]))
-  const start = (rpc: Method, mesh: Mesh.Any, payload: unknown, sink: Sink, span: Tracer.Span, replyFrom = -1) => {
+  const start = (rpc: Method, mesh: Mesh.Any, payload: unknown, sink: Sink, trace: Trace | null, replyFrom = -1) => {
     const fiber = Fiber.getCurrent()!
     const headers = Object.entries(fiber.getRef(RpcClient.CurrentHeaders)) as Array<[string, string]>
     return fanOut.start(
@@ -43,24 +44,31 @@ export const make = (
       {
         place: (index) => Mesh.place(mesh, index),
         headers: headers.length === 0 ? null : headers,
-        trace: { traceId: span.traceId, spanId: span.spanId, sampled: span.sampled }
+        trace
       }
     )
   }
 
-  /** One span a call, and the protocol's client middleware, if it has any, before it. */
-  const spanned = <A, E, R>(rpc: Method, mesh: Mesh.Any, f: (span: Tracer.Span) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  /**
+   * One span a call, if somebody may see it: the caller is in a span, or has a tracer of its own. Before that the protocol's client middleware,
+   * if it has any.
+   */
+  const spanned = <A, E, R>(rpc: Method, mesh: Mesh.Any, f: (trace: Trace | null) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
     const headers = middleware.get(rpc)
-    const guarded = headers === undefined ? f : (span: Tracer.Span): Effect.Effect<A, E, R> =>
+    const guarded = headers === undefined ? f : (trace: Trace | null): Effect.Effect<A, E, R> =>
       Effect.flatMap(
         Effect.mapError(headers, (reason) => new CallError<any>({ method: rpc._tag, rank: mesh.ranks[0]!, reason })),
-        (headers) => Effect.provideService(f(span), RpcClient.CurrentHeaders, headers)
+        (headers) => Effect.provideService(f(trace), RpcClient.CurrentHeaders, headers)
       ) as any
-    return Effect.useSpan(`call ${rpc._tag}`, {
-      kind: "client",
-      captureStackTrace: false,
-      attributes: { "rpc.method": rpc._tag, "phalanx.ranks": mesh.ranks.length }
-    } as {}, guarded)
+    return Effect.withFiber<A, E, R>(({ context }) =>
+      context.mapUnsafe.has(Tracer.ParentSpanKey) || context.mapUnsafe.has(Tracer.TracerKey)
+        ? Effect.useSpan(`call ${rpc._tag}`, {
+          kind: "client",
+          captureStackTrace: false,
+          attributes: { "rpc.method": rpc._tag, "phalanx.ranks": mesh.ranks.length }
+        } as {}, ({ sampled, spanId, traceId }) => guarded({ traceId, spanId, sampled }))
+        : guarded(null)
+    )
   }
 
   /** When the time is over, stops what is open, which is then the answer. */
@@ -75,7 +83,7 @@ export const make = (
 
   /** One answer a rank, collected; with `failFast` the first failure is the result and stops the others. */
   const gather = (rpc: Method, mesh: Mesh.Any, failFast: boolean, payload: unknown, options?: Options, replyFrom?: number) =>
-    spanned(rpc, mesh, (span) => {
+    spanned(rpc, mesh, (trace) => {
       const results = new Array<unknown>(mesh.ranks.length)
       let left = mesh.ranks.length
       let failed = false
@@ -93,7 +101,7 @@ export const make = (
             results[index] = failFast && exit._tag === "Success" ? exit.value : exit
             if (--left === 0 && !failed) done(Exit.succeed(results))
           }
-        }, span, replyFrom)
+        }, trace, replyFrom)
         call.stop = started.stop
         // It failed before there was anything to stop.
         if (failed) started.stop()
@@ -124,7 +132,7 @@ export const make = (
   const exits = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) => gather(rpc, mesh, false, payload, options)
 
   const fork = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) =>
-    spanned(rpc, mesh, (span) =>
+    spanned(rpc, mesh, (trace) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function*() {
           const replies = mesh.ranks.map(() => Deferred.makeUnsafe<any, CallError<any>>())
@@ -132,7 +140,7 @@ export const make = (
           const { stop } = start(rpc, mesh, payload, {
             exit: (index, exit) => Deferred.doneUnsafe(replies[index]!, exit),
             handed: () => Deferred.doneUnsafe(handed, Exit.void)
-          }, span)
+          }, trace)
           const fibers = yield* Effect.forEach(replies, (reply, index) =>
             within(options?.timeout, (reason) => stop(reason, index), Deferred.await(reply)).pipe(
               Effect.onInterrupt(() => Effect.sync(() => stop(undefined, index))),
@@ -145,7 +153,7 @@ export const make = (
       ))
 
   const stream = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options): Stream.Stream<any, CallError<any>> =>
-    Stream.unwrap(spanned(rpc, mesh, (span) =>
+    Stream.unwrap(spanned(rpc, mesh, (trace) =>
       Effect.gen(function*() {
         const places = mesh.ranks.map((_, index) => Mesh.place(mesh, index))
         const streams = codecs.get(rpc._tag)!.streams
@@ -164,14 +172,14 @@ export const make = (
               ack()
               return values.map((value) => ({ ...places[index]!, value }))
             })
-        }, span)
+        }, trace)
         yield* Effect.addFinalizer(() => Effect.sync(() => stop()))
         if (options?.timeout !== undefined) yield* Effect.forkScoped(within(options.timeout, stop, Effect.never))
         return Stream.fromQueue(queue).pipe(Stream.map((take) => take()), Stream.flattenIterable)
       })))
 
   const broadcast = (rpc: Method, mesh: Mesh.Any) => (payload: unknown) =>
-    spanned(rpc, mesh, (span) =>
+    spanned(rpc, mesh, (trace) =>
       Effect.callback<void, CallError<any>>((resume) => {
         let handed = false
         const { stop } = start(rpc, mesh, payload, {
@@ -183,7 +191,7 @@ export const make = (
             handed = true
             resume(Exit.void)
           }
-        }, span)
+        }, trace)
         return Effect.sync(() => stop())
       }))
 

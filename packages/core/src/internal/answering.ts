@@ -1,0 +1,208 @@
+/**
+ * Runs the requests that a worker hears and answers each once. A method that answers once is a fiber on its handler; streams, and methods with
+ * middleware, go through Effect's `RpcServer`. Both wait for the same turn, in which alone a handler is called.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Headers from "effect/http/Headers"
+import * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import * as RpcSchema from "effect/rpc/RpcSchema"
+import * as RpcServer from "effect/rpc/RpcServer"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import * as codec from "./codec.ts"
+import { type FromWorker, Kind, type Request } from "./frame.ts"
+import { Concurrent } from "./self.ts"
+import * as turns from "./turn.ts"
+
+export interface Seat {
+  readonly rank: number
+  readonly incarnation: number
+  readonly send: (message: FromWorker) => void
+}
+
+interface Method {
+  readonly rpc: Rpc.AnyWithProps
+  readonly codec: codec.MethodCodec
+  readonly concurrent: boolean
+  /** What runs it without `RpcServer`: `undefined` for streams and methods with middleware. */
+  readonly handler: ((payload: any, options: any) => any) | undefined
+  readonly context: Context.Context<any>
+}
+
+/** What is known of a request that has arrived and is not answered. */
+interface Running {
+  readonly method: Method
+  /** Its reply is not wanted. */
+  readonly mute: boolean
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+}
+
+export const make = Effect.fnUntraced(function*(
+  protocol: RpcGroup.RpcGroup<Rpc.AnyWithProps>,
+  handlers: Context.Context<any>,
+  seat: Seat
+) {
+  const methods = new Map([...protocol.requests.values()].map((rpc): [string, Method] => {
+    const entry = handlers.mapUnsafe.get(rpc.key) as Rpc.Handler<string>
+    const plain = !RpcSchema.isStreamSchema(rpc.successSchema) && rpc.middlewares.size === 0
+    return [rpc._tag, {
+      rpc,
+      codec: codec.make(rpc),
+      concurrent: Context.get(rpc.annotations, Concurrent),
+      handler: plain ? entry.handler : undefined,
+      context: Context.merge(handlers, entry.context)
+    }]
+  }))
+  const traced = handlers.mapUnsafe.has(Tracer.TracerKey)
+  const running = new Map<number, Running>()
+  const fibers = new Set<Fiber.Fiber<unknown, unknown>>()
+  const turn = turns.make()
+  /** Interrupts overtake the requests they mean, since control frames do not wait behind requests. */
+  const interrupted = new Set<number>()
+  let newest = -1
+
+  const rejected = (id: number, issue: string): void => {
+    running.delete(id)
+    seat.send({ kind: Kind.Rejected, id, issue })
+  }
+  /** Whether the message went out; if it cannot, that is the request's answer. */
+  const sendOr = (id: number, message: FromWorker): boolean => {
+    try {
+      seat.send(message)
+      return true
+    } catch (cause) {
+      rejected(id, `the reply cannot be sent: ${cause instanceof Error ? cause.message : String(cause)}`)
+      return false
+    }
+  }
+  const answer = (id: number, { method: { codec }, mute }: Running, exit: Exit.Exit<any, any>): void => {
+    if (!running.delete(id)) return
+    if (exit._tag === "Success") {
+      const value = mute || codec.streams ? Exit.succeed(null) : codec.encodeSuccess(exit.value, handlers)
+      if (value._tag === "Success") return void sendOr(id, { kind: Kind.Success, id, value: value.value ?? null })
+      return rejected(id, `the reply does not fit the protocol: ${issueOf(value)}`)
+    }
+    const encoded = codec.encodeExit(exit, handlers)
+    if (encoded._tag === "Success") return void sendOr(id, { kind: Kind.Failure, id, exit: encoded.value })
+    rejected(id, `the failure does not fit the protocol: ${issueOf(encoded)}`)
+  }
+
+  const server = yield* RpcServer.makeNoSerialization(protocol as RpcGroup.RpcGroup<any>, {
+    disableFatalDefects: true,
+    spanAttributes: { "phalanx.rank": seat.rank, "phalanx.incarnation": seat.incarnation },
+    onFromServer: (response) => {
+      if (response._tag !== "Chunk" && response._tag !== "Exit") return Effect.void
+      const id = response.requestId as unknown as number
+      const request = running.get(id)
+      if (response._tag === "Exit") {
+        if (request !== undefined) answer(id, request, response.exit)
+        turn.leave(id)
+        return Effect.void
+      }
+      if (request === undefined) return Effect.void
+      const values = request.method.codec.encodeChunk(response.values, handlers)
+      if (values._tag === "Success") return sendOr(id, { kind: Kind.Chunk, id, values: values.value }) ? Effect.void : Effect.interrupt
+      rejected(id, `an element does not fit the protocol: ${issueOf(values)}`)
+      return Effect.interrupt
+    }
+  }).pipe(Effect.provideContext(handlers))
+  yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers))
+
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const client = new Rpc.ServerClient(0)
+
+  const serve = (request: Request, payload: unknown, headers: Headers.Headers): void =>
+    void fork(server.write(0, {
+      _tag: "Request",
+      id: request.id as any,
+      tag: request.method as any,
+      payload,
+      headers,
+      ...(request.trace ?? {})
+    }))
+
+  const follow = (known: Running, fiber: Fiber.Fiber<unknown, unknown>, onExit: (exit: Exit.Exit<unknown, unknown>) => void): void => {
+    known.fiber = fiber
+    fibers.add(fiber)
+    fiber.addObserver((exit) => {
+      fibers.delete(fiber)
+      onExit(exit)
+    })
+  }
+
+  /** Calls the handler and answers with what its effect comes to. An effect that has ended already needs no fiber. */
+  const runHandler = (request: Request, known: Running, payload: unknown, headers: Headers.Headers): void => {
+    const { id } = request
+    const { context, handler, rpc } = known.method
+    let result: any
+    try {
+      result = handler!(payload, { rpc, client, requestId: id, headers, payload })
+    } catch (defect) {
+      result = Exit.die(defect)
+    }
+    const wrapped = Rpc.isWrapper(result)
+    const effect: Effect.Effect<unknown, unknown> = wrapped ? result.value as any : result
+    if (wrapped && result.fork) turn.leave(id)
+    if (Exit.isExit(effect) && request.trace === null && !traced) {
+      answer(id, known, effect)
+      return turn.leave(id)
+    }
+    const scope = Scope.makeUnsafe()
+    const fiber = Effect.runForkWith(Context.add(context, Scope.Scope, scope))(
+      request.trace === null && !traced ? effect : Effect.withSpan(effect, request.method, {
+        kind: "server",
+        captureStackTrace: false,
+        attributes: { "rpc.method": request.method, "phalanx.rank": seat.rank, "phalanx.incarnation": seat.incarnation },
+        parent: request.trace === null ? undefined : Tracer.externalSpan(request.trace)
+      } as Tracer.SpanOptionsNoTrace),
+      wrapped && result.uninterruptible ? { uninterruptible: true } : undefined
+    )
+    follow(known, fiber, (exit) => {
+      // A handler may answer later, without its turn, by giving a deferred.
+      if (exit._tag === "Success" && Deferred.isDeferred(exit.value)) {
+        follow(known, fork(Deferred.await(exit.value as Deferred.Deferred<unknown, unknown>)), (late) => answer(id, known, late))
+      } else {
+        answer(id, known, exit)
+      }
+      const closing = Scope.closeUnsafe(scope, exit)
+      if (closing === undefined) return turn.leave(id)
+      // The handler's own resources are released in its turn, too.
+      fork(closing).addObserver(() => turn.leave(id))
+    })
+  }
+
+  return {
+    request: (request: Request): void => {
+      const { id } = request
+      newest = id
+      const method = methods.get(request.method)
+      if (method === undefined) return rejected(id, `no method ${request.method}; the worker serves ${[...methods.keys()].join(", ")}`)
+      const known: Running = { method, mute: request.replyFrom !== -1 && request.replyFrom !== seat.rank, fiber: undefined }
+      running.set(id, known)
+      if (interrupted.delete(id)) return answer(id, known, Exit.interrupt())
+      const payload = method.codec.decodePayload(request.payload, handlers)
+      if (payload._tag === "Failure") return rejected(id, `the payload does not fit ${request.method}: ${issueOf(payload)}`)
+      const headers = request.headers === null ? Headers.empty : Headers.fromInput(request.headers as any)
+      const begin = (): void => method.handler === undefined ? serve(request, payload.value, headers) : runHandler(request, known, payload.value, headers)
+      if (method.concurrent) begin()
+      else turn.enter(id, begin)
+    },
+    interrupt: (id: number): void => {
+      if (id > newest) return void interrupted.add(id)
+      const known = running.get(id)
+      if (known === undefined) return
+      if (turn.withdraw(id)) return answer(id, known, Exit.interrupt())
+      if (known.fiber !== undefined) return known.fiber.interruptUnsafe()
+      fork(server.write(0, { _tag: "Interrupt", requestId: id as any, interruptors: [] }))
+    },
+    ack: (id: number): void => void fork(server.write(0, { _tag: "Ack", requestId: id as any }))
+  }
+})
+
+const issueOf = (exit: Exit.Exit<unknown, string>): string => exit._tag === "Failure" ? String(Cause.squash(exit.cause)) : ""
