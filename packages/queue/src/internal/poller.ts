@@ -20,8 +20,8 @@ export interface Source {
 /** How long one turn may take, in milliseconds: the event loop has other work. */
 const turnMillis = 0.2
 /** How long a turn looks for an answer to what it delivered, and for anything if the event loop had nothing else to do before this turn. */
-const answerMillis = 0.004
-const lookMillis = 0.02
+const answerMillis = 0.025
+const lookMillis = 0.05
 const idleLoopMillis = 0.01
 
 /** Something that is done only as often as it has been of use. */
