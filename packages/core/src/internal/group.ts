@@ -118,10 +118,13 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   /** A worker is gone: before it was ready that is its start's failure, afterwards it is a death. */
   const ended = Effect.fnUntraced(function*(seat: typeof seats[number], { death, stderr }: Cluster.End) {
     yield* publisher.drain(seat.member.rank)
-    yield* Deferred.fail(
-      seat.started,
-      spawnError(seat, "start", `it ended before it was ready: ${describe(death)}`, "Its standard error says why, if it had the time", stderr)
-    )
+    // An error costs milliseconds to make for the first time, and a death is urgent.
+    if (!Deferred.isDoneUnsafe(seat.started)) {
+      yield* Deferred.fail(
+        seat.started,
+        spawnError(seat, "start", `it ended before it was ready: ${describe(death)}`, "Its standard error says why, if it had the time", stderr)
+      )
+    }
     yield* onDeath(seat, death, stderr)
   })
 
