@@ -3,8 +3,10 @@ import * as MessageQueue from "@phalanx/queue/MessageQueue"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -172,6 +174,31 @@ describe("a queue that stands alone", { timeout: 60_000 }, () => {
       }
       yield* writer.publish("kept")
       assert.strictEqual(yield* Effect.timeout(reader.take, "0 millis"), "kept")
+    }))
+
+  it.effect("D5.9 the log names, every 60 seconds, the readers for which a publisher waits, and is silent otherwise", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const capture = Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))])
+      const writer = yield* MessageQueue.make({ readers: 2, capacity: 4096 })
+      const reader = yield* MessageQueue.attach(writer.handle, 0)
+      yield* writer.publishBytes(new Uint8Array(3000))
+      yield* reader.takeBytes
+      yield* TestClock.adjust("10 minutes")
+      const publishing = yield* writer.publishBytes(new Uint8Array(3000)).pipe(
+        Effect.provide(capture),
+        Effect.forkChild({ startImmediately: true })
+      )
+      assert.deepStrictEqual(lines, [])
+      for (const count of [1, 2]) {
+        yield* TestClock.adjust("60 seconds")
+        assert.strictEqual(lines.length, count)
+        assert.match(lines[count - 1]!, /^Queue phalanx-queue-\w+ has had no room for 60 seconds: reader 1 \(not attached\) is \d+ bytes behind/)
+      }
+      yield* writer.remove(1)
+      yield* Fiber.join(publishing)
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(lines.length, 2)
     }))
 
   it.live("D5.10 refuses readers it was not made for, a second reader of the same number, and what is no handle", () =>
