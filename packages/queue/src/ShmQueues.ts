@@ -6,8 +6,9 @@
  */
 import { MessageQueues } from "@phalanx/core/MessageQueues"
 import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { defaultFolder as shm } from "./internal/segment.ts"
+import * as Segment from "./internal/segment.ts"
 import { open } from "./internal/shmDriver.ts"
 import { resolve } from "./internal/shmOptions.ts"
 import { peers } from "./internal/shmPeers.ts"
@@ -28,7 +29,11 @@ export interface Options {
 }
 
 /** Where segments are made unless an option says otherwise. */
-export const defaultFolder: string = shm
+export const defaultFolder: string = Segment.defaultFolder
+
+/** Removes what a group's processes have left in the folder (default `/dev/shm`): for groups whose driver was killed. Nobody of it may live. */
+export const sweep = (group: string, secret: string, folder: string = defaultFolder): Effect.Effect<void> =>
+  Effect.sync(() => Segment.sweep(folder, Segment.prefix(group, secret)))
 
 /** Shared-memory queues with these options. Opening and attaching fail with `QueueError`. */
 export const layerWith = (options: Options): Layer.Layer<MessageQueues> =>

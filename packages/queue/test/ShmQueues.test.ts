@@ -193,6 +193,32 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
       assert.deepStrictEqual(filesOf(group.name), [])
     }))
 
+  it.live("CO-10: what a killed driver left is swept by who knows the group's name and secret, and nothing else is", () =>
+    Effect.gen(function*() {
+      const other = yield* startGroup(1)
+      const [group, secret] = [`swept-${process.pid}`, Crypto.randomBytes(16).toString("hex")]
+      const driver = yield* start("driver", group, secret)
+      yield* driver.hear
+      assert.strictEqual(filesOf(group).length, 4)
+      yield* driver.kill("SIGKILL")
+      assert.strictEqual(filesOf(group).length, 4)
+      yield* ShmQueues.sweep(group, Crypto.randomBytes(16).toString("hex"))
+      assert.strictEqual(filesOf(group).length, 4)
+      yield* ShmQueues.sweep(group, secret)
+      assert.deepStrictEqual(filesOf(group), [])
+      assert.strictEqual(filesOf(other.name).length, 4)
+    }))
+
+  it.live("queues of the same group in one process leave each other's files alone", () =>
+    Effect.gen(function*() {
+      const queues = yield* Effect.provide(MessageQueues, ShmQueues.layer)
+      const options = { group: `twice-${process.pid}`, secret: "00", ranks: 1, receive: () => {}, lost: () => {} }
+      yield* queues.open(options)
+      const files = filesOf(options.group)
+      yield* Effect.scoped(queues.open(options))
+      assert.deepStrictEqual(filesOf(options.group), files)
+    }))
+
   it.live("a worker sleeps within two seconds of its last frame and then uses no processor time", () =>
     Effect.gen(function*() {
       const group = yield* startGroup(1)

@@ -99,10 +99,27 @@ const withFile = <A>(path: string, flags: number, body: (fd: number) => A): A =>
 /** Removes a file of ours, if it is still there. */
 export const remove = (folder: string, file: string): void => Fs.rmSync(Path.join(folder, file), { force: true })
 
-/** Removes what processes of the group that were killed have left in the folder. */
+/** Removes every file of a group from the folder: what its processes that were killed have left. */
 export const sweep = (folder: string, prefix: string): void => {
   const files = Fs.existsSync(folder) ? Fs.readdirSync(folder) : []
   for (const file of files) if (file.startsWith(prefix)) remove(folder, file)
+}
+
+const users = new Map<string, number>()
+
+/** Sweeps when the last scope of this process that cleans up after the same group closes. */
+export const sweepAtEnd = (folder: string, prefix: string): Effect.Effect<void, never, Scope.Scope> => {
+  const key = Path.join(folder, prefix)
+  return Effect.acquireRelease(
+    Effect.sync(() => void users.set(key, (users.get(key) ?? 0) + 1)),
+    () =>
+      Effect.sync(() => {
+        const left = users.get(key)! - 1
+        if (left > 0) return users.set(key, left)
+        users.delete(key)
+        sweep(folder, prefix)
+      })
+  )
 }
 
 /** A new zeroed segment, removed from the folder when the scope closes. */

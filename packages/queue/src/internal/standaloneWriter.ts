@@ -54,7 +54,7 @@ export const make = Effect.fnUntraced(function*(options: Making) {
   const prefix = Segment.prefix(name, Crypto.randomBytes(16).toString("hex"))
   const bytes = Layout.queue.bytes(readers, capacity)
   yield* Segment.reserve("make queue", folder, bytes)
-  yield* Effect.addFinalizer(() => Effect.sync(() => Segment.sweep(folder, prefix)))
+  yield* Segment.sweepAtEnd(folder, prefix)
   const segment = Segment.name(prefix)
   const memory = new MappedMemory(yield* Segment.create(folder, segment, bytes))
   Layout.sign(memory, [readers, capacity])
