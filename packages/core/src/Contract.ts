@@ -121,7 +121,8 @@ export const cases: ReadonlyArray<Case> = [
   of("CO-1: a typed error names its rank and stops the other ranks", Effect.fnUntraced(function*(group) {
     const error = yield* Effect.flip(group.call.refuse({ rank: 2 }))
     equal([error.rank, error.method, error.reason._tag], [2, "refuse", "Refused"])
-    yield* eventually(group.slice({ dp: 0 }).call.log(), [["refuse interrupted"], ["refuse interrupted"]])
+    // Those wait their turn, which the others' handlers would hold for ever.
+    equal(yield* group.call.add({ n: 1 }), ranks)
   })),
   of("CO-1: exits waits for all and never fails; a defect is CallDefect of its rank alone", Effect.fnUntraced(function*(group) {
     const exits = yield* group.exits.crash({ rank: 3 })
@@ -196,7 +197,7 @@ export const cases: ReadonlyArray<Case> = [
     equal(yield* group.at(1).call.log(), ["hold o", "add 1", "add 2", "add 3", "add 4"])
   })),
   of("CO-3: a timeout is its rank's alone, cancels the handler and shifts no later answer", Effect.fnUntraced(function*(group) {
-    const exits = yield* group.fork.hold(({ rank }) => ({ label: rank === 2 ? "never" : "t" }), { timeout: "100 millis" }).pipe(
+    const exits = yield* group.fork.hold(({ rank }) => ({ label: rank === 2 ? "never" : "t" }), { timeout: "500 millis" }).pipe(
       Effect.tap(() => group.call.open({ label: "t" })),
       Effect.flatMap(Fiber.awaitAll)
     )
@@ -235,7 +236,11 @@ export const cases: ReadonlyArray<Case> = [
     const first = yield* group.stream.count({ to: 100_000 }).pipe(Stream.take(5), Stream.runCollect)
     equal(first.length, 5)
     equal(yield* group.call.add({ n: 1 }), ranks)
-    yield* eventually(Effect.map(group.call.log(), (logs) => logs.every((log) => log.includes("count ended"))), true)
+    // A rank may be told to stop before it has begun; then it never does.
+    yield* eventually(
+      Effect.map(group.call.log(), (logs) => logs.every((log) => log.includes("count ended") || !log.some((line) => line.startsWith("count ")))),
+      true
+    )
     for (const log of yield* group.call.log()) equal(log.length < 60, true)
   })),
   {
