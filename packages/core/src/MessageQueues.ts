@@ -33,6 +33,8 @@ export type Frame = ReadonlyArray<unknown>
 export interface Packed {
   /** Size on the wire, in bytes. */
   readonly bytes: number
+  /** Called before it is set aside, that is, if it is not published before the next `pack`. */
+  readonly keep?: () => void
 }
 
 /** All that a reader needs to attach: plain data, which travels to the worker when it is spawned. */

@@ -193,6 +193,7 @@ export const make = (options: {
       opened[index] = open
       member.open.set(id, open)
       if (member.waiting.length > 0 || !fits(member, packed.bytes)) {
+        packed.keep?.()
         member.waiting.push(open)
         continue
       }

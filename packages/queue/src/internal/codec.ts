@@ -4,18 +4,23 @@
 import type { Frame } from "@phalanx/core/MessageQueues"
 import { Packr, Unpackr } from "msgpackr"
 
-const packr = new Packr({
+const packing = {
   useRecords: false,
   variableMapSize: true,
   writeFunction: () => {
     throw new TypeError("a function is not plain data")
   }
-})
+}
+const packr = new Packr(packing)
+const bulk = new Packr(packing)
+let scratch = Buffer.allocUnsafeSlow(0)
 
 // A peer's bytes may define msgpackr records, whose readers are compiled by `new Function`. Frames never hold them, and on a frozen table
 // such a definition throws.
 const records: Array<never> = []
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, copyBuffers: true, structures: records })
+const options = { useRecords: false, mapsAsObjects: true, structures: records }
+const copying = new Unpackr({ ...options, copyBuffers: true })
+const viewing = new Unpackr({ ...options, copyBuffers: false })
 Object.freeze(records)
 
 // Past this size a packed frame takes its buffer along, so that later small frames do not pin or allocate buffers as large as the largest.
@@ -28,8 +33,41 @@ export const pack = (frame: Frame): Uint8Array => {
   return bytes
 }
 
+/** Bytes in byte arrays that lie on the surface of a value: it is itself one, or has some among its fields. */
+const bytesIn = (value: unknown): number => {
+  if (value instanceof Uint8Array) return value.length
+  if (typeof value !== "object" || value === null) return 0
+  let sum = 0
+  for (const key in value) {
+    const field = (value as Record<string, unknown>)[key]
+    if (field instanceof Uint8Array) sum += field.length
+  }
+  return sum
+}
+
+/**
+ * Packs a frame that holds a lot of bytes into memory that is used again: what it gives is valid until the next call. `undefined` for other frames,
+ * for which `pack` is the better way. Memory fresh from the system costs more to touch than the bytes cost to copy.
+ */
+export const packBulk = (frame: Frame): Uint8Array | undefined => {
+  let bytes = 0
+  for (const hole of frame) bytes += bytesIn(hole)
+  if (bytes < large) return undefined
+  if (scratch.length < bytes + large) scratch = Buffer.allocUnsafeSlow(bytes + large)
+  bulk.useBuffer(scratch)
+  const packed = bulk.pack(frame)
+  // All packers of the library share one buffer: the next small frame must not lie in this one, where it would not stay.
+  packr.useBuffer(Buffer.allocUnsafeSlow(8192))
+  return packed
+}
+
 /** The frame in the first `length` of `bytes`, sharing no memory with them. Throws on anything else than exactly one array. */
-export const unpack = (bytes: Uint8Array, length: number = bytes.length): Frame => {
+export const unpack = (bytes: Uint8Array, length: number = bytes.length): Frame => read(copying, bytes, length)
+
+/** The same of bytes that nobody else has or will change: byte arrays in the frame are views of them. */
+export const unpackOwn = (bytes: Uint8Array): Frame => read(viewing, bytes, bytes.length)
+
+const read = (unpackr: Unpackr, bytes: Uint8Array, length: number): Frame => {
   // From a `Buffer` msgpackr would make `Buffer`s.
   const source = Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes
   const frame: unknown = unpackr.unpack(source, length)

@@ -67,6 +67,13 @@ export class Requests {
     if (emptied) this.writer.retain((rest) => rest.tags.some((word) => word !== 0))
   }
 
+  /** Whether a frame of so many bytes would be in the ring, and nowhere else, when `publish` returns. */
+  takesAtOnce(bytes: number): boolean {
+    const { ring } = this.writer
+    const pieces = Math.ceil(bytes / ring.pieceLimit)
+    return this.lapped === 0 && this.writer.waiting.length === 0 && this.writer.fits(ring.size(bytes) + pieces * ring.size(0))
+  }
+
   /** Appends a frame for the ranks; those that are not connected are left out. */
   publish(data: Uint8Array, ranks: ReadonlyArray<number>, now: () => number): void {
     const { tags } = this

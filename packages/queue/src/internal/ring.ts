@@ -163,7 +163,8 @@ export class Assembly {
 
   private memoryFor(bytes: number): Uint8Array {
     if (bytes <= this.scratch.length) return this.scratch
-    if (bytes > this.kept) return new Uint8Array(bytes)
+    // Every byte is going to be written, so none has to be zero first.
+    if (bytes > this.kept) return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
     return this.scratch = new Uint8Array(Math.min(this.kept, 2 ** Math.ceil(Math.log2(bytes))))
   }
 
@@ -188,6 +189,11 @@ export class Assembly {
     if (this.received !== this.length) return false
     this.received = 0
     return true
+  }
+
+  /** Whether the completed frame lies in memory of its own, so that `own` copies nothing. */
+  isApart(): boolean {
+    return this.bytes !== this.scratch
   }
 
   /** The completed frame as bytes that belong to the caller. */

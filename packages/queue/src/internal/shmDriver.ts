@@ -24,12 +24,20 @@ const patience = 50
 const now = (): number => performance.now()
 
 class ShmPacked implements Packed {
-  readonly data: Uint8Array
-  constructor(data: Uint8Array) {
+  data: Uint8Array
+  /** It lies where the next frame will be packed. */
+  private shared: boolean
+  constructor(data: Uint8Array, shared: boolean) {
     this.data = data
+    this.shared = shared
   }
   get bytes(): number {
     return this.data.length
+  }
+  keep(): void {
+    if (!this.shared) return
+    this.shared = false
+    this.data = new Uint8Array(this.data)
   }
 }
 
@@ -53,7 +61,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
   const bytes = Layout.group.bytes(layer.ringBytes)
   yield* Segment.reserve("open queues", folder, bytes + options.ranks * Layout.rank.bytes(sizes))
   // Closed last: whatever killed workers have left behind.
-  yield* Effect.addFinalizer(() => Effect.sync(() => Segment.sweep(folder, prefix)))
+  yield* Segment.sweepAtEnd(folder, prefix)
 
   const ringName = Segment.name(prefix)
   const memory = new MappedMemory(yield* Segment.create(folder, ringName, bytes))
@@ -110,7 +118,8 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       }
       let frame: Frame
       try {
-        frame = Codec.unpack(replies.assembly.bytes, replies.assembly.length)
+        const { assembly } = replies
+        frame = assembly.isApart() ? Codec.unpackOwn(assembly.own()) : Codec.unpack(assembly.bytes, assembly.length)
       } catch (cause) {
         lose(connection, `a reply that is not MessagePack: ${(cause as Error).message}`)
         break
@@ -204,11 +213,20 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     return handle
   })
 
+  /** The frame that was packed last, while it lies in memory that the next one is going to need. */
+  let unpublished: ShmPacked | undefined
   const publisher: Publisher = {
     transport: "shm",
-    pack: (frame) => new ShmPacked(Codec.pack(frame)),
+    pack: (frame) => {
+      unpublished?.keep()
+      const bytes = Codec.packBulk(frame)
+      return bytes === undefined ? new ShmPacked(Codec.pack(frame), false) : unpublished = new ShmPacked(bytes, true)
+    },
     publish: (packed, ranks) => {
-      requests.publish((packed as ShmPacked).data, ranks, now)
+      const shm = packed as ShmPacked
+      if (!requests.takesAtOnce(shm.bytes)) shm.keep()
+      requests.publish(shm.data, ranks, now)
+      if (unpublished === shm) unpublished = undefined
       if (requests.writer.waiting.length > 0 && timer === undefined) flushRequests()
       for (let index = 0; index < ranks.length; index++) connections.get(ranks[index]!)?.ringer.wake()
     },

@@ -31,8 +31,8 @@ export const resolve = (options: {
 /** The largest frame, in bytes. */
 export const frameLimit = 0x8000_0000
 
-/** Frames that are unpacked, and so copied, are put together in memory that is kept; bytes that go on as they are only if they are few. */
-export const keptFrame = 0x20_0000
+/** Small frames are put together in memory that is kept, and copied out of it; larger ones in memory of their own, which goes on with them. */
+export const keptFrame = 0x1_0000
 export const keptBytes = 0x4000
 
 /** At most so many frames of one lane are delivered before the others are looked at. */

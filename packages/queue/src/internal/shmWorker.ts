@@ -75,7 +75,8 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
     }
     let frame: ReadonlyArray<unknown>
     try {
-      frame = Codec.unpack(reader.assembly.bytes, reader.assembly.length)
+      const { assembly } = reader
+      frame = assembly.isApart() ? Codec.unpackOwn(assembly.own()) : Codec.unpack(assembly.bytes, assembly.length)
     } catch (cause) {
       lose(`a frame that is not MessagePack: ${(cause as Error).message}`)
       return false
