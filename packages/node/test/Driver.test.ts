@@ -38,20 +38,18 @@ describe("a driver's end", () => {
       yield* gone(1000)
     }).pipe(Effect.scoped))
 
-  it.live("CO-10: SIGINT and SIGTERM end a driver in order, and nothing is left", () =>
-    Effect.gen(function*() {
-      for (const signal of ["SIGINT", "SIGTERM"] as const) {
-        yield* Effect.scoped(Effect.gen(function*() {
-          const { child, gone, output, segments } = yield* drive("runMain")
-          child.kill(signal)
-          yield* eventually("the driver is gone", () => child.exitCode !== null)
-          yield* gone(0)
-          assert.strictEqual(output().match(/\] finalized/g)?.length, 2)
-          assert.match(output(), /^\[test-\S+ 1\] finalized$/m)
-          assert.deepStrictEqual(filesIn(segments), [])
-        }))
-      }
-    }))
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    it.live(`CO-10: ${signal} ends a driver in order, and nothing is left`, () =>
+      Effect.gen(function*() {
+        const { child, gone, output, segments } = yield* drive("runMain")
+        child.kill(signal)
+        yield* eventually("the driver is gone", () => child.exitCode !== null)
+        yield* gone(0)
+        yield* eventually("both workers have said that they ended in order", () => output().match(/\] finalized/g)?.length === 2)
+        assert.match(output(), /^\[test-\S+ 1\] finalized$/m)
+        assert.deepStrictEqual(filesIn(segments), [])
+      }).pipe(Effect.scoped))
+  }
 
   it.live("CO-10: a driver that does not handle signals takes its workers with it, too", () =>
     Effect.gen(function*() {
@@ -60,10 +58,8 @@ describe("a driver's end", () => {
       yield* gone(1000)
     }).pipe(Effect.scoped))
 
-  it.live("CO-10: so does one that exits, or dies of an error, in the middle", () =>
-    Effect.gen(function*() {
-      for (const how of ["exit", "throw"] as const) {
-        yield* Effect.scoped(Effect.flatMap(drive(how), ({ gone }) => gone(1000)))
-      }
-    }))
+  for (const [how, words] of [["exit", "exits"], ["throw", "dies of an error"]] as const) {
+    it.live(`CO-10: a driver that ${words} in the middle takes its workers with it, too`, () =>
+      Effect.flatMap(drive(how), ({ gone }) => gone(1000)).pipe(Effect.scoped))
+  }
 })
