@@ -10,15 +10,18 @@ export class Squad extends RpcGroup.make(
 ) {}
 
 /** Rank 3 marches 100 steps and no more. */
-export default Worker.make(Squad, Squad.toLayer(Effect.gen(function*() {
-  const { rank } = yield* Worker.Self
-  let orders = 0
-  return Squad.of({
-    march: ({ steps }) =>
-      Effect.suspend(() => {
-        orders++
-        return rank === 3 && steps > 100 ? Effect.fail(new Tired({ rank })) : Effect.succeed(steps + rank)
-      }),
-    orders: () => Effect.sync(() => orders)
-  })
-})))
+export default Worker.make(
+  Squad,
+  Squad.toLayer(Effect.gen(function*() {
+    const { rank } = yield* Worker.Self
+    let orders = 0
+    return Squad.of({
+      march: ({ steps }) =>
+        Effect.suspend(() => {
+          orders++
+          return rank === 3 && steps > 100 ? Effect.fail(new Tired({ rank })) : Effect.succeed(steps + rank)
+        }),
+      orders: () => Effect.sync(() => orders)
+    })
+  }))
+)

@@ -18,8 +18,10 @@ const program = Effect.gen(function*() {
   const generator = yield* Generator.Generator
   const word = process.argv[2] ?? "river"
   process.stdout.write(`${word}\n`)
-  yield* Stream.runForEach(generator.stream({ prompt: Generator.headword(word) }), (event) =>
-    Effect.sync(() => void process.stdout.write(event._tag === "Byte" ? Uint8Array.of(event.byte) : "\n")))
+  yield* Stream.runForEach(
+    generator.stream({ prompt: Generator.headword(word) }),
+    (event) => Effect.sync(() => void process.stdout.write(event._tag === "Byte" ? Uint8Array.of(event.byte) : "\n"))
+  )
 })
 
 program.pipe(

@@ -6,8 +6,11 @@ export class Adder extends RpcGroup.make(
   Rpc.make("add", { payload: { n: Schema.Int }, success: Schema.Int })
 ) {}
 
-export default Worker.make(Adder, Adder.toLayer(Effect.gen(function*() {
-  const self = yield* Worker.Self
-  const total = yield* Ref.make(0)
-  return Adder.of({ add: ({ n }) => Ref.updateAndGet(total, (sum) => sum + n * self.rank) })
-})))
+export default Worker.make(
+  Adder,
+  Adder.toLayer(Effect.gen(function*() {
+    const self = yield* Worker.Self
+    const total = yield* Ref.make(0)
+    return Adder.of({ add: ({ n }) => Ref.updateAndGet(total, (sum) => sum + n * self.rank) })
+  }))
+)

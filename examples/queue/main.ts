@@ -4,6 +4,7 @@ import * as MessageQueue from "@phalanx/queue/MessageQueue"
 import { Console, Effect, Fiber } from "effect"
 import * as ChildProcess from "effect/process/ChildProcess"
 import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { fileURLToPath } from "node:url"
 
 const readers = 3
 
@@ -13,11 +14,11 @@ const program = Effect.gen(function*() {
   const writer = yield* MessageQueue.make({ readers })
   const read = (index: number) =>
     spawner.string(ChildProcess.make(process.execPath, [
-      new URL("./reader.ts", import.meta.url).pathname,
+      fileURLToPath(new URL("./reader.ts", import.meta.url)),
       JSON.stringify(writer.handle),
       `${index}`
     ], { extendEnv: true }))
-  const reading = yield* Effect.forEach([0, 1, 2], (index) => Effect.forkChild(read(index)))
+  const reading = yield* Effect.forEach(Array.from({ length: readers }, (_, index) => index), (index) => Effect.forkChild(read(index)))
   yield* writer.ready
   for (let n = 1; n <= 100_000; n++) yield* writer.publish({ n })
   yield* writer.close

@@ -4,7 +4,10 @@ import { Rpc, RpcGroup } from "effect/rpc"
 
 export class Grid extends RpcGroup.make(Rpc.make("name", { success: Schema.String })) {}
 
-export default Worker.make(Grid, Grid.toLayer(Effect.gen(function*() {
-  const { column, row } = yield* Worker.coordinates("row", "column")
-  return Grid.of({ name: () => Effect.succeed(`${"ab"[row]}${column}`) })
-})))
+export default Worker.make(
+  Grid,
+  Grid.toLayer(Effect.gen(function*() {
+    const { column, row } = yield* Worker.coordinates("row", "column")
+    return Grid.of({ name: () => Effect.succeed(`${"ab"[row]}${column}`) })
+  }))
+)

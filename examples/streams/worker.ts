@@ -8,16 +8,19 @@ export class Squares extends RpcGroup.make(
 ) {}
 
 /** Each rank squares every fourth number, without end, as far as its reader takes what it makes. */
-export default Worker.make(Squares, Squares.toLayer(Effect.gen(function*() {
-  const { rank, worldSize } = yield* Worker.Self
-  let made = 0
-  return Squares.of({
-    squares: () =>
-      Stream.iterate(rank, (n) => n + worldSize).pipe(
-        Stream.tap(() => Effect.sync(() => made++)),
-        Stream.map((n) => n * n),
-        Stream.rechunk(5)
-      ),
-    made: () => Effect.sync(() => made)
-  })
-})))
+export default Worker.make(
+  Squares,
+  Squares.toLayer(Effect.gen(function*() {
+    const { rank, worldSize } = yield* Worker.Self
+    let made = 0
+    return Squares.of({
+      squares: () =>
+        Stream.iterate(rank, (n) => n + worldSize).pipe(
+          Stream.tap(() => Effect.sync(() => made++)),
+          Stream.map((n) => n * n),
+          Stream.rechunk(5)
+        ),
+      made: () => Effect.sync(() => made)
+    })
+  }))
+)

@@ -14,7 +14,12 @@ export interface Ended {
 /** Runs a program of this project to its end, with the Node that runs this. */
 export const run = (path: string, ...args: ReadonlyArray<string>): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
-    const child = execFile(process.execPath, [join(root, path), ...args], { cwd: root, timeout: 60_000, maxBuffer: 1 << 26 }, (error, stdout, stderr) =>
-      resume(Effect.succeed({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, stdout, stderr })))
+    const child = execFile(
+      process.execPath,
+      [join(root, path), ...args],
+      { cwd: root, timeout: 60_000, maxBuffer: 1 << 26 },
+      (error, stdout, stderr) =>
+        resume(Effect.succeed({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, stdout, stderr }))
+    )
     return Effect.sync(() => child.kill("SIGKILL"))
   })

@@ -25,7 +25,9 @@ export const children = (pid: number): ReadonlyArray<number> => {
   } catch {
     return []
   }
-  return tasks.flatMap((task) => read(`/proc/${pid}/task/${task}/children`).split(" ").filter((word) => word !== "").map(Number)).filter(lives)
+  return tasks.flatMap((task) => read(`/proc/${pid}/task/${task}/children`).split(" ").filter((word) => word !== "").map(Number)).filter(
+    lives
+  )
 }
 
 /** The files of Phalanx that a process has open or mapped: segments, doorbells, sockets. */

@@ -3,6 +3,7 @@ import type { Bench } from "./Bench.ts"
 import { Broadcast } from "./benches/Broadcast.ts"
 import { Call } from "./benches/Call.ts"
 import { Death } from "./benches/Death.ts"
+import { Decode } from "./benches/Decode.ts"
 import { FanOut } from "./benches/FanOut.ts"
 import { Hop } from "./benches/Hop.ts"
 import { Idle } from "./benches/Idle.ts"
@@ -10,4 +11,4 @@ import { Memory } from "./benches/Memory.ts"
 import { Parked } from "./benches/Parked.ts"
 import { Start } from "./benches/Start.ts"
 
-export const benches: ReadonlyArray<Bench> = [Hop, Call, FanOut, Broadcast, Parked, Idle, Start, Memory, Death]
+export const benches: ReadonlyArray<Bench> = [Hop, Call, FanOut, Broadcast, Parked, Idle, Start, Memory, Death, Decode]

@@ -1,12 +1,12 @@
 /**
  * `phalanx generate`: starts ranks, asks them for the entries of some headwords, shows the text as it is written.
  */
-import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Moe from "@phalanx/moe/Moe"
+import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Argument from "effect/cli/Argument"
 import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
@@ -14,6 +14,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { pathToFileURL } from "node:url"
 import * as Json from "./internal/json.ts"
 import * as Live from "./internal/live.ts"
 import * as Plain from "./internal/plain.ts"
@@ -33,7 +34,10 @@ export const flags = {
     Flag.withDescription("Shared memory, ZeroMQ over TCP, or all ranks as fibers of this process"),
     Flag.withDefault("shm")
   ),
-  weights: Flag.File("weights", { mustExist: true }).pipe(Flag.withDescription("Another file of weights than the one that comes along"), Flag.optional),
+  weights: Flag.File("weights", { mustExist: true }).pipe(
+    Flag.withDescription("Another file of weights than the one that comes along"),
+    Flag.optional
+  ),
   raw: Flag.Boolean("raw").pipe(Flag.withDescription("Take prompts as they are: add no line feed"), Flag.withDefault(false)),
   temperature: Flag.Finite("temperature").pipe(Flag.withDescription("0 is greedy; above, bytes are drawn"), Flag.withDefault(0)),
   seed: Flag.Int("seed").pipe(Flag.withDescription("What drawn bytes depend on besides their position"), Flag.withDefault(0)),
@@ -61,7 +65,7 @@ export const serve = Effect.fn("Generate.serve")(function*(given: Flags) {
 
 const write = Effect.fnUntraced(function*(given: Flags, shape: { readonly dp: number; readonly tp: number }, view: View) {
   const began = performance.now()
-  const weights = given.weights._tag === "Some" ? new URL(`file://${given.weights.value}`) : undefined
+  const weights = given.weights._tag === "Some" ? pathToFileURL(given.weights.value) : undefined
   const ranks = yield* WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make(shape), entry: Moe.entry({ weights }) })
   view.ready(yield* ranks.call.describe(), { ...shape, transport: ranks.transport, millis: performance.now() - began })
   const steps = { count: 0, millis: 0 }

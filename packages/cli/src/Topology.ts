@@ -42,5 +42,6 @@ export const resolve = Effect.fnUntraced(function*(given: {
   if (ranks !== undefined && dp * tp !== ranks) {
     return yield* new TopologyError({ issue: `--dp ${dp} and --tp ${tp} make ${dp * tp} ranks, not --ranks ${ranks}` })
   }
+  if (dp * tp > 32) return yield* new TopologyError({ issue: `${dp * tp} ranks: 32 experts are spread over 32 ranks at most` })
   return { dp, tp }
 })

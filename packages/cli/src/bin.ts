@@ -3,4 +3,9 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Effect from "effect/Effect"
 import * as Phalanx from "./Phalanx.ts"
 
-NodeRuntime.runMain(Effect.provide(Phalanx.run(process.argv.slice(2)), NodeServices.layer))
+// Whoever reads the output may stop: then there is nothing left to do, and everything is ended in order.
+const gone = Effect.callback<void>((resume) => {
+  process.stdout.on("error", () => resume(Effect.void))
+})
+
+NodeRuntime.runMain(Effect.provide(Effect.raceFirst(Phalanx.run(process.argv.slice(2)), gone), NodeServices.layer))

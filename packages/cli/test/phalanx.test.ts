@@ -4,9 +4,10 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { run } from "../../../test/harness/program.ts"
-import * as Topology from "../src/Topology.ts"
 import { children, files, lives } from "../../../test/harness/traces.ts"
+import * as Topology from "../src/Topology.ts"
 
 const phalanx = (...args: ReadonlyArray<string>) => run("packages/cli/phalanx.mjs", ...args)
 const objects = (stdout: string): Array<any> => stdout.trim().split("\n").map((line) => JSON.parse(line))
@@ -18,24 +19,28 @@ const until = <A>(look: () => A | undefined | false) =>
   )
 
 describe("phalanx generate", () => {
-  it.live("--json gives one result a prompt, in order, with exactly its keys, and the same bytes on every transport and mesh", () =>
-    Effect.gen(function*() {
-      const args = ["river", "x", "--max-tokens", "40", "--json"]
-      const runs = yield* Effect.forEach(
-        [["--ranks", "2"], ["--ranks", "1", "--transport", "memory"], ["--dp", "2", "--tp", "2", "--transport", "tcp"]],
-        (more) => phalanx("generate", ...args, ...more)
-      )
-      const results = runs.map(({ code, stdout }) => {
-        assert.strictEqual(code, 0)
-        return objects(stdout).filter(({ type }) => type === "result")
-      })
-      assert.deepStrictEqual(results[0]!.map(({ prompt }) => prompt), ["river", "x"])
-      for (const result of results[0]!) assert.deepStrictEqual(Object.keys(result), ["type", "prompt", "text", "bytes", "finish"])
-      assert.strictEqual(results[0]![0].text, "n 1: a large natural stream of water (la")
-      assert.strictEqual(results[0]![0].finish, "length")
-      assert.deepStrictEqual(results[1], results[0])
-      assert.deepStrictEqual(results[2], results[0])
-    }), 40_000)
+  it.live(
+    "--json gives one result a prompt, in order, with exactly its keys, and the same bytes on every transport and mesh",
+    () =>
+      Effect.gen(function*() {
+        const args = ["river", "x", "--max-tokens", "40", "--json"]
+        const runs = yield* Effect.forEach(
+          [["--ranks", "2"], ["--ranks", "1", "--transport", "memory"], ["--dp", "2", "--tp", "2", "--transport", "tcp"]],
+          (more) => phalanx("generate", ...args, ...more)
+        )
+        const results = runs.map(({ code, stdout }) => {
+          assert.strictEqual(code, 0)
+          return objects(stdout).filter(({ type }) => type === "result")
+        })
+        assert.deepStrictEqual(results[0]!.map(({ prompt }) => prompt), ["river", "x"])
+        for (const result of results[0]!) assert.deepStrictEqual(Object.keys(result), ["type", "prompt", "text", "bytes", "finish"])
+        assert.strictEqual(results[0]![0].text, "n 1: a large natural stream of water (la")
+        assert.strictEqual(results[0]![0].finish, "length")
+        assert.deepStrictEqual(results[1], results[0])
+        assert.deepStrictEqual(results[2], results[0])
+      }),
+    40_000
+  )
 
   it.live("a pipe gets whole lines: the ranks, the entries in order, the summary with what ranks sent each other", () =>
     Effect.gen(function*() {
@@ -74,9 +79,27 @@ describe("phalanx generate", () => {
     }))
 })
 
+describe("phalanx generate in a pipe", () => {
+  it.live("CO-10: ends in order when nobody reads on", () =>
+    Effect.gen(function*() {
+      const driver = spawn(process.execPath, [fileURLToPath(new URL("../phalanx.mjs", import.meta.url)), "generate", "hack", "--json", "--ranks", "2"], {
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+      yield* until(() => children(driver.pid!).length === 2)
+      const workers = children(driver.pid!)
+      driver.stdout.once("data", () => driver.stdout.destroy())
+      yield* until(() => files(driver.pid!).length > 0)
+      const left = files(driver.pid!)
+      yield* until(() => driver.exitCode !== null || driver.signalCode !== null)
+      assert.deepStrictEqual([driver.exitCode, workers.filter(lives), left.filter((path) => existsSync(path))], [0, [], []])
+    }), 40_000)
+})
+
 describe("phalanx demo", () => {
   const interrupted = Effect.fnUntraced(function*(when: (driver: ChildProcess, said: () => string) => Effect.Effect<unknown, unknown>) {
-    const driver = spawn(process.execPath, [new URL("../phalanx.mjs", import.meta.url).pathname, "demo", "--", "hack", "actor"], { stdio: ["ignore", "pipe", "pipe"] })
+    const driver = spawn(process.execPath, [new URL("../phalanx.mjs", import.meta.url).pathname, "demo", "--", "hack", "actor"], {
+      stdio: ["ignore", "pipe", "pipe"]
+    })
     let said = ""
     driver.stdout.on("data", (chunk) => said += chunk)
     driver.stderr.on("data", (chunk) => said += chunk)

@@ -99,150 +99,207 @@ const forged = (frame: Frame, hole: number, value: unknown): Frame => frame.with
 
 /** Every rule of the contract that a healthy group can show: rows 1–3 and 6–9. */
 export const cases: ReadonlyArray<Case> = [
-  of("CO-1: call answers once for every rank, in rank order", Effect.fnUntraced(function*(group) {
-    equal(yield* group.call.add({ n: 2 }), [0, 2, 4, 6])
-    equal(yield* group.call.add(({ coordinates, rank }) => ({ n: rank * 10 + coordinates.tp })), [0, 13, 44, 99])
-    equal(
-      yield* group.call.whoami(),
-      ranks.map((rank) => ({ rank, dp: rank >> 1, tp: rank & 1, incarnation: 0, epoch: 0 }))
-    )
-  })),
-  of("CO-1: replyFrom gives one rank's reply and runs on all", Effect.fnUntraced(function*(group) {
-    equal(yield* group.call.add({ n: 1 }, { replyFrom: { dp: 1, tp: 1 } }), 3)
-    equal(yield* group.call.add({ n: 0 }), ranks)
-  })),
-  of("CO-1: slices and single actors are addressed by coordinates or rank", Effect.fnUntraced(function*(group) {
-    equal((yield* group.slice({ tp: 1 }).call.whoami()).map((_) => _.rank), [1, 3])
-    equal((yield* group.slice({ dp: [1], tp: [0, 1] }).call.whoami()).map((_) => _.rank), [2, 3])
-    equal((yield* group.at({ dp: 1, tp: 0 }).call.whoami()).rank, 2)
-    equal((yield* group.slice({ dp: 1 }).at({ tp: 1 }).call.whoami()).rank, 3)
-    equal((yield* group.at(1).call.whoami()).rank, 1)
-  })),
-  of("CO-1: a typed error names its rank and stops the other ranks", Effect.fnUntraced(function*(group) {
-    const error = yield* Effect.flip(group.call.refuse({ rank: 2 }))
-    equal([error.rank, error.method, error.reason._tag], [2, "refuse", "Refused"])
-    // Those wait their turn, which the others' handlers would hold for ever.
-    equal(yield* group.call.add({ n: 1 }), ranks)
-  })),
-  of("CO-1: exits waits for all and never fails; a defect is CallDefect of its rank alone", Effect.fnUntraced(function*(group) {
-    const exits = yield* group.exits.crash({ rank: 3 })
-    equal(exits.map((exit) => exit._tag), ["Success", "Success", "Success", "Failure"])
-    const { reason } = yield* Effect.flip(exits[3]!)
-    equal(reason._tag === "CallDefect" && String(reason.cause).includes("boom"), true)
-    equal(yield* group.call.add({ n: 1 }), ranks)
-  })),
-  of("CO-1: a handler that gives itself up is CallInterrupted, not the caller's interruption", Effect.fnUntraced(function*(group) {
-    equal((yield* Effect.flip(group.at(0).call.quit())).reason._tag, "CallInterrupted")
-  })),
-  of("CO-1: stream gives replies with their place, and every element of a streaming method in order", Effect.fnUntraced(function*(group) {
-    const replies = yield* Stream.runCollect(group.slice({ dp: 1 }).stream.add({ n: 1 }))
-    equal([...replies].sort((a, b) => a.rank - b.rank), [
-      { rank: 2, coordinates: { tp: 0 }, value: 2 },
-      { rank: 3, coordinates: { tp: 1 }, value: 3 }
-    ])
-    const elements = yield* Stream.runCollect(group.stream.count({ to: 25 }))
-    for (const rank of ranks) {
-      equal(elements.filter((e) => e.rank === rank).map((e) => e.value), Array.from({ length: 25 }, (_, i) => i + 1))
-    }
-  })),
-  of("CO-1: broadcast ends when the ranks have the request, before the work is done", Effect.fnUntraced(function*(group) {
-    yield* group.broadcast.hold({ label: "b" })
-    yield* eventually(group.call.log(), ranks.map(() => ["hold b"]))
-    yield* group.call.open({ label: "b" })
-    equal(yield* group.call.add({ n: 1 }), ranks)
-  })),
-  of("CO-1: rich payloads cross in both directions, bytes as bytes", Effect.fnUntraced(function*(group) {
-    const value = { when: new Date(86_400_000), bytes: Uint8Array.from({ length: 100_000 }, (_, i) => i) }
-    for (const reply of yield* group.call.echo(value)) {
-      equal(reply.when, value.when)
-      equal(reply.bytes.length === value.bytes.length && reply.bytes.every((byte, i) => byte === value.bytes[i]), true)
-    }
-  })),
-  of("CO-1: headers and the span's context cross the wire", Effect.fnUntraced(function*(group) {
-    yield* Effect.gen(function*() {
-      const { traceId } = yield* Effect.orDie(Effect.currentSpan)
-      const seen = yield* group.call.span().pipe(RpcClient.withHeaders({ "x-tenant": "t1" }))
-      equal(seen, ranks.map(() => ({ traceId, parent: "ExternalSpan", header: "t1" })))
-    }).pipe(Effect.withSpan("root"))
-  })),
-  of("CO-1: workers reach each other by collectives", Effect.fnUntraced(function*(group) {
-    equal(yield* group.call.meet(), ranks.map(() => ranks))
-    equal(yield* group.call.meet(), ranks.map(() => ranks))
-  })),
-  of("CO-1: a worker that dies fails its rank's calls with WorkerDied, later ones at once, and the group once", Effect.fnUntraced(function*(group) {
-    const fibers = yield* group.fork.hold({ label: "d" })
-    yield* eventually(group.call.log(), ranks.map(() => ["hold d"]))
-    yield* group.kill(1)
-    const error = yield* Effect.flip(Fiber.join(fibers[1]!))
-    equal([error.rank, error.reason._tag], [1, "WorkerDied"])
-    if (error.reason._tag === "WorkerDied") {
-      equal([error.reason.death, error.reason.method], [{ _tag: "Killed", signal: "SIGKILL" }, "hold"])
-    }
-    const late = yield* Effect.flip(group.failure)
-    equal(late.rank, 1)
-    const told = yield* Stream.runCollect(Stream.take(group.deaths, 1))
-    equal(told.map((died) => died.rank), [1])
-    yield* group.slice({ dp: 1 }).call.open({ label: "d" })
-    yield* group.at(0).call.open({ label: "d" })
-    equal(yield* Fiber.joinAll([fibers[0]!, fibers[2]!, fibers[3]!]), ["d", "d", "d"])
-    equal((yield* Effect.flip(group.call.whoami())).reason._tag, "WorkerDied")
-  })),
-  of("CO-2: a rank runs calls in the order made", Effect.fnUntraced(function*(group) {
-    const slow = yield* Effect.forkChild(group.call.hold({ label: "o" }), now)
-    const adds = yield* Effect.forkChild(Effect.forEach([1, 2, 3, 4], (n) => group.call.add({ n }), { concurrency: "unbounded" }), now)
-    yield* eventually(group.at(1).call.log(), ["hold o"])
-    yield* group.call.open({ label: "o" })
-    yield* Fiber.join(slow)
-    yield* Fiber.join(adds)
-    equal(yield* group.at(1).call.log(), ["hold o", "add 1", "add 2", "add 3", "add 4"])
-  })),
-  of("CO-3: a timeout is its rank's alone, cancels the handler and shifts no later answer", Effect.fnUntraced(function*(group) {
-    const exits = yield* group.fork.hold(({ rank }) => ({ label: rank === 2 ? "never" : "t" }), { timeout: "500 millis" }).pipe(
-      Effect.tap(() => group.call.open({ label: "t" })),
-      Effect.flatMap(Fiber.awaitAll)
-    )
-    equal(exits.map((exit) => exit._tag), ["Success", "Success", "Failure", "Success"])
-    equal((yield* Effect.flip(exits[2]!)).reason._tag, "CallTimeout")
-    equal(yield* group.call.add({ n: 1 }), ranks)
-    yield* eventually(group.at(2).call.log(), ["hold never", "interrupted never", "add 1"])
-    yield* eventually(Effect.map(group.counters, (counters) => counters.late), 1)
-  })),
-  tapped("CO-3: a doubled answer changes nothing and is counted", Effect.fnUntraced(function*(group, tap) {
-    equal(yield* group.call.add({ n: 1 }), ranks)
-    const { frame, rank } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
-    tap.driver.receive(rank, frame)
-    equal((yield* group.counters).unexpected, 1)
-    equal(yield* group.call.add({ n: 1 }), [0, 2, 4, 6])
-  })),
-  of("CO-6: interrupting the caller cancels the handler on every rank", Effect.fnUntraced(function*(group) {
-    const fiber = yield* Effect.forkChild(group.call.hold({ label: "i" }), now)
-    yield* eventually(group.call.log(), ranks.map(() => ["hold i"]))
-    yield* Fiber.interrupt(fiber)
-    yield* eventually(group.call.log(), ranks.map(() => ["hold i", "interrupted i"]))
-  })),
-  of("CO-6: interrupting one fiber of fork cancels that rank alone; the caller's end cancels all", Effect.fnUntraced(function*(group) {
-    const fibers = yield* group.fork.hold({ label: "f" })
-    yield* eventually(group.call.log(), ranks.map(() => ["hold f"]))
-    yield* Fiber.interrupt(fibers[2]!)
-    yield* eventually(group.at(2).call.log(), ["hold f", "interrupted f"])
-    yield* group.call.open({ label: "f" })
-    equal(yield* Fiber.joinAll([fibers[0]!, fibers[1]!, fibers[3]!]), ["f", "f", "f"])
-    const caller = yield* Effect.forkChild(Effect.andThen(group.fork.hold({ label: "g" }), Effect.never), now)
-    yield* eventually(Effect.map(group.call.log(), (logs) => logs.map((log) => log.at(-1))), ranks.map(() => "hold g"))
-    yield* Fiber.interrupt(caller)
-    yield* eventually(Effect.map(group.call.log(), (logs) => logs.map((log) => log.at(-1))), ranks.map(() => "interrupted g"))
-  })),
-  of("CO-6: a reader that stops, stops the producers; other calls go on", Effect.fnUntraced(function*(group) {
-    const first = yield* group.stream.count({ to: 100_000 }).pipe(Stream.take(5), Stream.runCollect)
-    equal(first.length, 5)
-    equal(yield* group.call.add({ n: 1 }), ranks)
-    // A rank may be told to stop before it has begun; then it never does.
-    yield* eventually(
-      Effect.map(group.call.log(), (logs) => logs.every((log) => log.includes("count ended") || !log.some((line) => line.startsWith("count ")))),
-      true
-    )
-    for (const log of yield* group.call.log()) equal(log.length < 60, true)
-  })),
+  of(
+    "CO-1: call answers once for every rank, in rank order",
+    Effect.fnUntraced(function*(group) {
+      equal(yield* group.call.add({ n: 2 }), [0, 2, 4, 6])
+      equal(yield* group.call.add(({ coordinates, rank }) => ({ n: rank * 10 + coordinates.tp })), [0, 13, 44, 99])
+      equal(
+        yield* group.call.whoami(),
+        ranks.map((rank) => ({ rank, dp: rank >> 1, tp: rank & 1, incarnation: 0, epoch: 0 }))
+      )
+    })
+  ),
+  of(
+    "CO-1: replyFrom gives one rank's reply and runs on all",
+    Effect.fnUntraced(function*(group) {
+      equal(yield* group.call.add({ n: 1 }, { replyFrom: { dp: 1, tp: 1 } }), 3)
+      equal(yield* group.call.add({ n: 0 }), ranks)
+    })
+  ),
+  of(
+    "CO-1: slices and single actors are addressed by coordinates or rank",
+    Effect.fnUntraced(function*(group) {
+      equal((yield* group.slice({ tp: 1 }).call.whoami()).map((_) => _.rank), [1, 3])
+      equal((yield* group.slice({ dp: [1], tp: [0, 1] }).call.whoami()).map((_) => _.rank), [2, 3])
+      equal((yield* group.at({ dp: 1, tp: 0 }).call.whoami()).rank, 2)
+      equal((yield* group.slice({ dp: 1 }).at({ tp: 1 }).call.whoami()).rank, 3)
+      equal((yield* group.at(1).call.whoami()).rank, 1)
+    })
+  ),
+  of(
+    "CO-1: a typed error names its rank and stops the other ranks",
+    Effect.fnUntraced(function*(group) {
+      const error = yield* Effect.flip(group.call.refuse({ rank: 2 }))
+      equal([error.rank, error.method, error.reason._tag], [2, "refuse", "Refused"])
+      // Those wait their turn, which the others' handlers would hold for ever.
+      equal(yield* group.call.add({ n: 1 }), ranks)
+    })
+  ),
+  of(
+    "CO-1: exits waits for all and never fails; a defect is CallDefect of its rank alone",
+    Effect.fnUntraced(function*(group) {
+      const exits = yield* group.exits.crash({ rank: 3 })
+      equal(exits.map((exit) => exit._tag), ["Success", "Success", "Success", "Failure"])
+      const { reason } = yield* Effect.flip(exits[3]!)
+      equal(reason._tag === "CallDefect" && String(reason.cause).includes("boom"), true)
+      equal(yield* group.call.add({ n: 1 }), ranks)
+    })
+  ),
+  of(
+    "CO-1: a handler that gives itself up is CallInterrupted, not the caller's interruption",
+    Effect.fnUntraced(function*(group) {
+      equal((yield* Effect.flip(group.at(0).call.quit())).reason._tag, "CallInterrupted")
+    })
+  ),
+  of(
+    "CO-1: stream gives replies with their place, and every element of a streaming method in order",
+    Effect.fnUntraced(function*(group) {
+      const replies = yield* Stream.runCollect(group.slice({ dp: 1 }).stream.add({ n: 1 }))
+      equal([...replies].sort((a, b) => a.rank - b.rank), [
+        { rank: 2, coordinates: { tp: 0 }, value: 2 },
+        { rank: 3, coordinates: { tp: 1 }, value: 3 }
+      ])
+      const elements = yield* Stream.runCollect(group.stream.count({ to: 25 }))
+      for (const rank of ranks) {
+        equal(elements.filter((e) => e.rank === rank).map((e) => e.value), Array.from({ length: 25 }, (_, i) => i + 1))
+      }
+    })
+  ),
+  of(
+    "CO-1: broadcast ends when the ranks have the request, before the work is done",
+    Effect.fnUntraced(function*(group) {
+      yield* group.broadcast.hold({ label: "b" })
+      yield* eventually(group.call.log(), ranks.map(() => ["hold b"]))
+      yield* group.call.open({ label: "b" })
+      equal(yield* group.call.add({ n: 1 }), ranks)
+    })
+  ),
+  of(
+    "CO-1: rich payloads cross in both directions, bytes as bytes",
+    Effect.fnUntraced(function*(group) {
+      const value = { when: new Date(86_400_000), bytes: Uint8Array.from({ length: 100_000 }, (_, i) => i) }
+      for (const reply of yield* group.call.echo(value)) {
+        equal(reply.when, value.when)
+        equal(reply.bytes.length === value.bytes.length && reply.bytes.every((byte, i) => byte === value.bytes[i]), true)
+      }
+    })
+  ),
+  of(
+    "CO-1: headers and the span's context cross the wire",
+    Effect.fnUntraced(function*(group) {
+      yield* Effect.gen(function*() {
+        const { traceId } = yield* Effect.orDie(Effect.currentSpan)
+        const seen = yield* group.call.span().pipe(RpcClient.withHeaders({ "x-tenant": "t1" }))
+        equal(seen, ranks.map(() => ({ traceId, parent: "ExternalSpan", header: "t1" })))
+      }).pipe(Effect.withSpan("root"))
+    })
+  ),
+  of(
+    "CO-1: workers reach each other by collectives",
+    Effect.fnUntraced(function*(group) {
+      equal(yield* group.call.meet(), ranks.map(() => ranks))
+      equal(yield* group.call.meet(), ranks.map(() => ranks))
+    })
+  ),
+  of(
+    "CO-1: a worker that dies fails its rank's calls with WorkerDied, later ones at once, and the group once",
+    Effect.fnUntraced(function*(group) {
+      const fibers = yield* group.fork.hold({ label: "d" })
+      yield* eventually(group.call.log(), ranks.map(() => ["hold d"]))
+      yield* group.kill(1)
+      const error = yield* Effect.flip(Fiber.join(fibers[1]!))
+      equal([error.rank, error.reason._tag], [1, "WorkerDied"])
+      if (error.reason._tag === "WorkerDied") {
+        equal([error.reason.death, error.reason.method], [{ _tag: "Killed", signal: "SIGKILL" }, "hold"])
+      }
+      const late = yield* Effect.flip(group.failure)
+      equal(late.rank, 1)
+      const told = yield* Stream.runCollect(Stream.take(group.deaths, 1))
+      equal(told.map((died) => died.rank), [1])
+      yield* group.slice({ dp: 1 }).call.open({ label: "d" })
+      yield* group.at(0).call.open({ label: "d" })
+      equal(yield* Fiber.joinAll([fibers[0]!, fibers[2]!, fibers[3]!]), ["d", "d", "d"])
+      equal((yield* Effect.flip(group.call.whoami())).reason._tag, "WorkerDied")
+    })
+  ),
+  of(
+    "CO-2: a rank runs calls in the order made",
+    Effect.fnUntraced(function*(group) {
+      const slow = yield* Effect.forkChild(group.call.hold({ label: "o" }), now)
+      const adds = yield* Effect.forkChild(Effect.forEach([1, 2, 3, 4], (n) => group.call.add({ n }), { concurrency: "unbounded" }), now)
+      yield* eventually(group.at(1).call.log(), ["hold o"])
+      yield* group.call.open({ label: "o" })
+      yield* Fiber.join(slow)
+      yield* Fiber.join(adds)
+      equal(yield* group.at(1).call.log(), ["hold o", "add 1", "add 2", "add 3", "add 4"])
+    })
+  ),
+  of(
+    "CO-3: a timeout is its rank's alone, cancels the handler and shifts no later answer",
+    Effect.fnUntraced(function*(group) {
+      const exits = yield* group.fork.hold(({ rank }) => ({ label: rank === 2 ? "never" : "t" }), { timeout: "500 millis" }).pipe(
+        Effect.tap(() => group.call.open({ label: "t" })),
+        Effect.flatMap(Fiber.awaitAll)
+      )
+      equal(exits.map((exit) => exit._tag), ["Success", "Success", "Failure", "Success"])
+      equal((yield* Effect.flip(exits[2]!)).reason._tag, "CallTimeout")
+      equal(yield* group.call.add({ n: 1 }), ranks)
+      yield* eventually(group.at(2).call.log(), ["hold never", "interrupted never", "add 1"])
+      yield* eventually(Effect.map(group.counters, (counters) => counters.late), 1)
+    })
+  ),
+  tapped(
+    "CO-3: a doubled answer changes nothing and is counted",
+    Effect.fnUntraced(function*(group, tap) {
+      equal(yield* group.call.add({ n: 1 }), ranks)
+      const { frame, rank } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
+      tap.driver.receive(rank, frame)
+      equal((yield* group.counters).unexpected, 1)
+      equal(yield* group.call.add({ n: 1 }), [0, 2, 4, 6])
+    })
+  ),
+  of(
+    "CO-6: interrupting the caller cancels the handler on every rank",
+    Effect.fnUntraced(function*(group) {
+      const fiber = yield* Effect.forkChild(group.call.hold({ label: "i" }), now)
+      yield* eventually(group.call.log(), ranks.map(() => ["hold i"]))
+      yield* Fiber.interrupt(fiber)
+      yield* eventually(group.call.log(), ranks.map(() => ["hold i", "interrupted i"]))
+    })
+  ),
+  of(
+    "CO-6: interrupting one fiber of fork cancels that rank alone; the caller's end cancels all",
+    Effect.fnUntraced(function*(group) {
+      const fibers = yield* group.fork.hold({ label: "f" })
+      yield* eventually(group.call.log(), ranks.map(() => ["hold f"]))
+      yield* Fiber.interrupt(fibers[2]!)
+      yield* eventually(group.at(2).call.log(), ["hold f", "interrupted f"])
+      yield* group.call.open({ label: "f" })
+      equal(yield* Fiber.joinAll([fibers[0]!, fibers[1]!, fibers[3]!]), ["f", "f", "f"])
+      const caller = yield* Effect.forkChild(Effect.andThen(group.fork.hold({ label: "g" }), Effect.never), now)
+      yield* eventually(Effect.map(group.call.log(), (logs) => logs.map((log) => log.at(-1))), ranks.map(() => "hold g"))
+      yield* Fiber.interrupt(caller)
+      yield* eventually(Effect.map(group.call.log(), (logs) => logs.map((log) => log.at(-1))), ranks.map(() => "interrupted g"))
+    })
+  ),
+  of(
+    "CO-6: a reader that stops, stops the producers; other calls go on",
+    Effect.fnUntraced(function*(group) {
+      const first = yield* group.stream.count({ to: 100_000 }).pipe(Stream.take(5), Stream.runCollect)
+      equal(first.length, 5)
+      equal(yield* group.call.add({ n: 1 }), ranks)
+      // A rank may be told to stop before it has begun; then it never does.
+      yield* eventually(
+        Effect.map(
+          group.call.log(),
+          (logs) => logs.every((log) => log.includes("count ended") || !log.some((line) => line.startsWith("count ")))
+        ),
+        true
+      )
+      for (const log of yield* group.call.log()) equal(log.length < 60, true)
+    })
+  ),
   {
     name: "CO-7: admission is per rank, in order, and holds back only calls that include the rank",
     run: Effect.scoped(Effect.gen(function*() {
@@ -269,79 +326,99 @@ export const cases: ReadonlyArray<Case> = [
       equal(yield* group.call.add({ n: 1 }), ranks)
     }))
   },
-  tapped("CO-8: an answer of another group, epoch, rank or incarnation changes nothing and is counted", Effect.fnUntraced(function*(group, tap) {
-    yield* group.at(1).call.add({ n: 1 })
-    const { frame } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
-    const fiber = yield* Effect.forkChild(group.at(1).call.hold({ label: "s" }), now)
-    yield* eventually(group.at(1).call.log(), ["add 1", "hold s"])
-    // The id of the call that waits: what is refused here would otherwise be its answer.
-    const answer = forged(forged(frame, 5, (frame[5] as number) + 1), 6, "forged")
-    tap.driver.receive(1, forged(answer, 1, "another secret"))
-    tap.driver.receive(1, forged(answer, 2, 7))
-    tap.driver.receive(1, forged(answer, 3, 2))
-    tap.driver.receive(1, forged(answer, 4, 9))
-    equal((yield* group.counters).fenced, 4)
-    yield* group.at(1).call.open({ label: "s" })
-    equal(yield* Fiber.join(fiber), "s")
-  })),
-  tapped("CO-8: a request or interrupt of another group, epoch or incarnation is not run", Effect.fnUntraced(function*(group, tap) {
-    yield* group.at(0).call.add({ n: 1 })
-    const fence = tap.heard.find((_) => _.rank === 0)!.frame
-    const fiber = yield* Effect.forkChild(group.at(0).call.hold({ label: "q" }), now)
-    yield* eventually(group.at(0).call.log(), ["add 1", "hold q"])
-    const interrupts = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((id) => [Kind.Interrupt, fence[1], fence[2], 0, id])
-    for (const interrupt of interrupts) {
-      tap.publisher.control(0, forged(interrupt, 1, "another secret"))
-      tap.publisher.control(0, forged(interrupt, 2, 5))
-      tap.publisher.control(0, forged(interrupt, 3, 4))
-    }
-    tap.publisher.publish(tap.publisher.pack([Kind.Request, "another secret", 0, 0, 99, "add", { n: 1 }, -1, null, null]), [0])
-    equal(yield* group.at(0).call.log(), ["add 1", "hold q"])
-    yield* group.at(0).call.open({ label: "q" })
-    equal(yield* Fiber.join(fiber), "q")
-    equal(yield* group.at(0).call.log(), ["add 1", "hold q"])
-  })),
-  of("CO-9: a payload that does not fit is a typed error of that call alone", Effect.fnUntraced(function*(group) {
-    const error = yield* Effect.flip(group.call.add({ n: 1.5 }))
-    equal(error.reason._tag === "CallRejected" && error.reason.side === "driver", true)
-    const thrown = yield* Effect.exit(group.call.add(({ rank }) => {
-      if (rank === 2) throw new Error("no payload for you")
-      return { n: rank }
-    }))
-    equal(Exit.isFailure(thrown) && String(thrown.cause).includes("no payload for you"), true)
-    equal((yield* group.call.add({ n: 0 })).length, 4)
-  })),
-  tapped("CO-9: a payload that the worker cannot decode, and a method it does not have, are typed errors of that call alone", Effect.fnUntraced(function*(group, tap) {
-    yield* group.at(0).call.add({ n: 0 })
-    const { frame } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
-    const answers: Array<Frame> = []
-    const send = (id: number, method: string, payload: unknown) => {
-      tap.publisher.publish(tap.publisher.pack([Kind.Request, frame[1], 0, 0, id, method, payload, -1, null, null]), [0])
-      return eventually(
-        Effect.sync(() => {
-          const answer = tap.heard.find((_) => _.frame[5] === id && _.frame[0] === Kind.Rejected)
-          if (answer !== undefined) answers.push(answer.frame)
-          return answer !== undefined
-        }),
-        true
-      )
-    }
-    yield* send(1000, "add", { n: "one" })
-    yield* send(1001, "nothing", null)
-    equal(String(answers[0]![6]).includes("add") && String(answers[1]![6]).includes("no method nothing"), true)
-  })),
-  of("CO-9: a reply, and an error, that does not fit is a typed error of that call alone", Effect.fnUntraced(function*(group) {
-    for (const call of [group.at(1).call.lie(), group.at(1).call.lieInError()]) {
-      const error = yield* Effect.flip(call as Effect.Effect<unknown, { readonly reason: { readonly _tag: string; readonly side?: string } }>)
-      equal([error.reason._tag, error.reason.side], ["CallRejected", "worker"])
-    }
-    equal(yield* group.at(1).call.add({ n: 1 }), 1)
-  })),
-  tapped("CO-9: a malformed frame ends that worker's part alone", Effect.fnUntraced(function*(group, tap) {
-    tap.driver.receive(2, ["junk"])
-    const died = yield* Effect.flip(group.failure)
-    equal([died.rank, died.death._tag], [2, "Disconnected"])
-    equal(yield* group.slice({ dp: 0 }).call.add({ n: 1 }), [0, 1])
-    equal(yield* group.at(3).call.add({ n: 1 }), 3)
-  }))
+  tapped(
+    "CO-8: an answer of another group, epoch, rank or incarnation changes nothing and is counted",
+    Effect.fnUntraced(function*(group, tap) {
+      yield* group.at(1).call.add({ n: 1 })
+      const { frame } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
+      const fiber = yield* Effect.forkChild(group.at(1).call.hold({ label: "s" }), now)
+      yield* eventually(group.at(1).call.log(), ["add 1", "hold s"])
+      // The id of the call that waits: what is refused here would otherwise be its answer.
+      const answer = forged(forged(frame, 5, (frame[5] as number) + 1), 6, "forged")
+      tap.driver.receive(1, forged(answer, 1, "another secret"))
+      tap.driver.receive(1, forged(answer, 2, 7))
+      tap.driver.receive(1, forged(answer, 3, 2))
+      tap.driver.receive(1, forged(answer, 4, 9))
+      equal((yield* group.counters).fenced, 4)
+      yield* group.at(1).call.open({ label: "s" })
+      equal(yield* Fiber.join(fiber), "s")
+    })
+  ),
+  tapped(
+    "CO-8: a request or interrupt of another group, epoch or incarnation is not run",
+    Effect.fnUntraced(function*(group, tap) {
+      yield* group.at(0).call.add({ n: 1 })
+      const fence = tap.heard.find((_) => _.rank === 0)!.frame
+      const fiber = yield* Effect.forkChild(group.at(0).call.hold({ label: "q" }), now)
+      yield* eventually(group.at(0).call.log(), ["add 1", "hold q"])
+      const interrupts = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((id) => [Kind.Interrupt, fence[1], fence[2], 0, id])
+      for (const interrupt of interrupts) {
+        tap.publisher.control(0, forged(interrupt, 1, "another secret"))
+        tap.publisher.control(0, forged(interrupt, 2, 5))
+        tap.publisher.control(0, forged(interrupt, 3, 4))
+      }
+      tap.publisher.publish(tap.publisher.pack([Kind.Request, "another secret", 0, 0, 99, "add", { n: 1 }, -1, null, null]), [0])
+      equal(yield* group.at(0).call.log(), ["add 1", "hold q"])
+      yield* group.at(0).call.open({ label: "q" })
+      equal(yield* Fiber.join(fiber), "q")
+      equal(yield* group.at(0).call.log(), ["add 1", "hold q"])
+    })
+  ),
+  of(
+    "CO-9: a payload that does not fit is a typed error of that call alone",
+    Effect.fnUntraced(function*(group) {
+      const error = yield* Effect.flip(group.call.add({ n: 1.5 }))
+      equal(error.reason._tag === "CallRejected" && error.reason.side === "driver", true)
+      const thrown = yield* Effect.exit(group.call.add(({ rank }) => {
+        if (rank === 2) throw new Error("no payload for you")
+        return { n: rank }
+      }))
+      equal(Exit.isFailure(thrown) && String(thrown.cause).includes("no payload for you"), true)
+      equal((yield* group.call.add({ n: 0 })).length, 4)
+    })
+  ),
+  tapped(
+    "CO-9: a payload that the worker cannot decode, and a method it does not have, are typed errors of that call alone",
+    Effect.fnUntraced(function*(group, tap) {
+      yield* group.at(0).call.add({ n: 0 })
+      const { frame } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
+      const answers: Array<Frame> = []
+      const send = (id: number, method: string, payload: unknown) => {
+        tap.publisher.publish(tap.publisher.pack([Kind.Request, frame[1], 0, 0, id, method, payload, -1, null, null]), [0])
+        return eventually(
+          Effect.sync(() => {
+            const answer = tap.heard.find((_) => _.frame[5] === id && _.frame[0] === Kind.Rejected)
+            if (answer !== undefined) answers.push(answer.frame)
+            return answer !== undefined
+          }),
+          true
+        )
+      }
+      yield* send(1000, "add", { n: "one" })
+      yield* send(1001, "nothing", null)
+      equal(String(answers[0]![6]).includes("add") && String(answers[1]![6]).includes("no method nothing"), true)
+    })
+  ),
+  of(
+    "CO-9: a reply, and an error, that does not fit is a typed error of that call alone",
+    Effect.fnUntraced(function*(group) {
+      for (const call of [group.at(1).call.lie(), group.at(1).call.lieInError()]) {
+        const error = yield* Effect.flip(
+          call as Effect.Effect<unknown, { readonly reason: { readonly _tag: string; readonly side?: string } }>
+        )
+        equal([error.reason._tag, error.reason.side], ["CallRejected", "worker"])
+      }
+      equal(yield* group.at(1).call.add({ n: 1 }), 1)
+    })
+  ),
+  tapped(
+    "CO-9: a malformed frame ends that worker's part alone",
+    Effect.fnUntraced(function*(group, tap) {
+      tap.driver.receive(2, ["junk"])
+      const died = yield* Effect.flip(group.failure)
+      equal([died.rank, died.death._tag], [2, "Disconnected"])
+      equal(yield* group.slice({ dp: 0 }).call.add({ n: 1 }), [0, 1])
+      equal(yield* group.at(3).call.add({ n: 1 }), 3)
+    })
+  )
 ]

@@ -130,5 +130,5 @@ export class MessageQueues extends Context.Service<MessageQueues, {
   readonly peers: (options: PeersOptions) => Effect.Effect<Peers, QueueError, Scope.Scope>
 }>()("@phalanx/core/MessageQueues") {}
 
-/** Frames are handed over as values, in the order sent, each on a later turn of the event loop. Deterministic; for tests and for groups of fibers. */
+/** Frames are handed over as values, in the order sent, each after the code that sent it has run. Deterministic; for tests and for groups of fibers. */
 export const layerMemory: Layer.Layer<MessageQueues> = Layer.sync(MessageQueues, () => MessageQueues.of(memory.make()))

@@ -94,9 +94,7 @@ export class CallError<out E = never> extends Data.TaggedError("CallError")<{
   readonly reason: E | Lost
 }> {
   override get message(): string {
-    return `${this.method} failed on rank ${this.rank}: ${
-      this.reason instanceof Error ? this.reason.message : String(this.reason)
-    }`
+    return `${this.method} failed on rank ${this.rank}: ${this.reason instanceof Error ? this.reason.message : String(this.reason)}`
   }
 }
 

@@ -52,7 +52,10 @@ export type Call<P extends RpcGroup.Any, D extends string> = {
     ): Effect.Effect<ReadonlyArray<Rpc.Success<M>>, CallError<Rpc.Error<M>>, Rpc.ServicesClient<M>>
     (
       payload: PerRank<Rpc.PayloadConstructor<M>, D>,
-      options: CallOptions & { readonly replyFrom: number | Mesh.Coordinates<D> }
+      options: CallOptions & {
+        /** The one rank whose reply is wanted, by number or place. The call runs on all, waits for all, and fails with any. */
+        readonly replyFrom: number | Mesh.Coordinates<D>
+      }
     ): Effect.Effect<Rpc.Success<M>, CallError<Rpc.Error<M>>, Rpc.ServicesClient<M>>
   }
 }
@@ -189,16 +192,15 @@ export const make: <P extends RpcGroup.Any, const D extends string>(
  * Declares a group as a service: `class Adders extends WorkerGroup.Service<Adders>()("app/Adders", { protocol: Adder, mesh, entry }) {}`.
  * `yield* Adders` gives the group; `Adders.layer` starts it, and needs a cluster.
  */
-export const Service =
-  <Self>() =>
-  <const Id extends string, P extends RpcGroup.Any, const D extends string>(
-    id: Id,
-    options: Options<P, D> & { readonly protocol: P }
-  ): Context.ServiceClass<Self, Id, WorkerGroup<P, D>> & {
-    readonly layer: Layer.Layer<Self, SpawnError | QueueError, Requirements<P>>
-  } => {
-    class Group extends Context.Service<Self, WorkerGroup<P, D>>()(id) {
-      static readonly layer = Layer.effect(this, make<P, D>(options.protocol, options))
-    }
-    return Group as any
+export const Service = <Self>() =>
+<const Id extends string, P extends RpcGroup.Any, const D extends string>(
+  id: Id,
+  options: Options<P, D> & { readonly protocol: P }
+): Context.ServiceClass<Self, Id, WorkerGroup<P, D>> & {
+  readonly layer: Layer.Layer<Self, SpawnError | QueueError, Requirements<P>>
+} => {
+  class Group extends Context.Service<Self, WorkerGroup<P, D>>()(id) {
+    static readonly layer = Layer.effect(this, make<P, D>(options.protocol, options))
   }
+  return Group as any
+}

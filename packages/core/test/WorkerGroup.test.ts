@@ -13,6 +13,7 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 
@@ -20,22 +21,28 @@ class Slow extends RpcGroup.make(
   Rpc.make("slow"),
   Rpc.make("rank", { success: Schema.Int })
 ) {}
-const slow = Worker.make(Slow, Slow.toLayer(Effect.gen(function*() {
-  const self = yield* Worker.Self
-  return Slow.of({ slow: () => Effect.never, rank: () => Effect.succeed(self.rank) })
-})))
+const slow = Worker.make(
+  Slow,
+  Slow.toLayer(Effect.gen(function*() {
+    const self = yield* Worker.Self
+    return Slow.of({ slow: () => Effect.never, rank: () => Effect.succeed(self.rank) })
+  }))
+)
 const mesh = Mesh.make({ dp: 2 })
 
 class Blobs extends RpcGroup.make(
   Rpc.make("size", { payload: { bytes: Schema.Uint8Array }, success: Schema.Int }).annotate(Worker.Concurrent, true)
 ) {}
 /** Answers large requests when a small one has come. */
-const blobs = Worker.make(Blobs, Blobs.toLayer(Effect.gen(function*() {
-  const small = yield* Deferred.make<void>()
-  return Blobs.of({
-    size: ({ bytes: { length } }) => Effect.as(length > 5000 ? Deferred.await(small) : Deferred.succeed(small, void 0), length)
-  })
-})))
+const blobs = Worker.make(
+  Blobs,
+  Blobs.toLayer(Effect.gen(function*() {
+    const small = yield* Deferred.make<void>()
+    return Blobs.of({
+      size: ({ bytes: { length } }) => Effect.as(length > 5000 ? Deferred.await(small) : Deferred.succeed(small, void 0), length)
+    })
+  }))
+)
 
 class Tenant extends RpcMiddleware.Service<Tenant>()("test/Tenant", { requiredForClient: true }) {}
 class Guarded extends RpcGroup.make(Rpc.make("tenant", { success: Schema.String })).middleware(Tenant) {}
@@ -72,6 +79,19 @@ describe("WorkerGroup", () => {
       assert.strictEqual(yield* group.at(0).call.rank(), 0)
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
+  it.live("CO-1: a handler may answer later, without its turn, by giving a deferred", () =>
+    Effect.gen(function*() {
+      const later = yield* Deferred.make<number>()
+      const entry = Worker.make(Slow, Slow.toLayer({
+        slow: () => Effect.asVoid(Deferred.succeed(later, 7)),
+        rank: () => Effect.succeed(later as unknown as number)
+      }))
+      const group = yield* WorkerGroup.make(Slow, { mesh: Mesh.make({ dp: 1 }), entry })
+      const waiting = yield* Effect.forkChild(group.call.rank(), { startImmediately: true })
+      yield* group.call.slow()
+      assert.deepStrictEqual(yield* Fiber.join(waiting), [7])
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
   it.live("CO-7: when a call that waits gives up, those behind it that fit are admitted", () =>
     Effect.gen(function*() {
       const group = yield* WorkerGroup.make(Blobs, { mesh, entry: blobs, window: { bytes: 10_000 } })
@@ -88,7 +108,9 @@ describe("WorkerGroup", () => {
     Effect.gen(function*() {
       const group = yield* Deferred.make<WorkerGroup.WorkerGroup<typeof Slow, "dp">>()
       const owner = yield* Effect.forkChild(
-        Effect.scoped(Effect.andThen(Effect.flatMap(WorkerGroup.make(Slow, { mesh, entry: slow }), (g) => Deferred.succeed(group, g)), Effect.never))
+        Effect.scoped(
+          Effect.andThen(Effect.flatMap(WorkerGroup.make(Slow, { mesh, entry: slow }), (g) => Deferred.succeed(group, g)), Effect.never)
+        )
       )
       const { exits } = yield* Deferred.await(group)
       const calls = yield* Effect.forkChild(exits.slow(), { startImmediately: true })
@@ -120,19 +142,58 @@ describe("WorkerGroup", () => {
       assert.deepStrictEqual(served.map(parent), [call.spanId, call.spanId])
       assert.deepStrictEqual(served.map(({ attributes }) => attributes.get("phalanx.rank")), [0, 1])
       assert.isTrue([call, ...served].every(({ traceId }) => traceId === root.traceId))
+      const end = ({ status }: Tracer.Span) => status._tag === "Ended" ? status.endTime : 0n
+      assert.isTrue(served.every((span) => end(span) > 0n && end(span) <= end(call)))
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("CL-9: a worker's layer may use collectives while it is built", () =>
     Effect.gen(function*() {
-      const meeting = Worker.make(Slow, Slow.toLayer(Effect.gen(function*() {
-        const { rank } = yield* Worker.Self
-        const everyone = yield* (yield* Collectives).allGather(Uint8Array.of(rank + 1))
-        const sum = everyone.reduce((total, part) => total + part[0]!, 0)
-        return Slow.of({ slow: () => Effect.never, rank: () => Effect.succeed(sum) })
-      })))
+      const meeting = Worker.make(
+        Slow,
+        Slow.toLayer(Effect.gen(function*() {
+          const { rank } = yield* Worker.Self
+          const everyone = yield* (yield* Collectives).allGather(Uint8Array.of(rank + 1))
+          const sum = everyone.reduce((total, part) => total + part[0]!, 0)
+          return Slow.of({ slow: () => Effect.never, rank: () => Effect.succeed(sum) })
+        }))
+      )
       const group = yield* WorkerGroup.make(Slow, { mesh: Mesh.make({ dp: 3 }), entry: meeting })
       assert.deepStrictEqual(yield* group.call.rank(), [6, 6, 6])
     }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CO-11: the span of fork and of stream lasts until the last answer is in", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      yield* Effect.gen(function*() {
+        const group = yield* WorkerGroup.make(Slow, { mesh, entry: slow })
+        const fibers = yield* group.fork.slow(undefined, { timeout: "5 millis" })
+        const forked = spans.find(({ name }) => name === "call slow")!
+        assert.strictEqual(forked.status._tag, "Started")
+        yield* Fiber.awaitAll(fibers)
+        assert.strictEqual(forked.status._tag === "Ended" && forked.status.exit._tag, "Failure")
+        yield* Stream.runForEach(group.stream.rank(), () =>
+          Effect.sync(() => assert.strictEqual(spans.findLast(({ name }) => name === "call rank")!.status._tag, "Started")))
+        assert.strictEqual(spans.findLast(({ name }) => name === "call rank")!.status._tag, "Ended")
+      }).pipe(Effect.withTracer(tracer))
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CO-1: client middleware that refuses is every rank's answer", () =>
+    Effect.gen(function*() {
+      const group = yield* WorkerGroup.make(Guarded, { mesh, entry: guarded })
+      const exits = yield* group.exits.tenant()
+      assert.deepStrictEqual(exits.map((exit) => exit._tag), ["Failure", "Failure"])
+      assert.include(String((yield* Effect.flip(exits[1]!)).reason), "did not pass the request on")
+    }).pipe(Effect.provide([
+      Cluster.layerMemory,
+      RpcMiddleware.layerClient(Tenant, () => Effect.succeed(undefined as any))
+    ])))
 
   it.live("a group is a service whose layer starts it", () =>
     Effect.gen(function*() {
@@ -151,7 +212,10 @@ describe("WorkerGroup", () => {
 
   it.live("a worker whose layer fails, or that is never ready, is a SpawnError that says so", () =>
     Effect.gen(function*() {
-      const broken = Worker.make(Slow, Layer.effectDiscard(Effect.fail(new Error("no such device"))) as unknown as Layer.Layer<Worker.Provided<typeof Slow>>)
+      const broken = Worker.make(
+        Slow,
+        Layer.effectDiscard(Effect.fail(new Error("no such device"))) as unknown as Layer.Layer<Worker.Provided<typeof Slow>>
+      )
       const setup = yield* Effect.flip(WorkerGroup.make(Slow, { mesh, entry: broken }))
       assert.strictEqual(setup._tag === "SpawnError" && setup.phase, "setup")
       assert.include(setup.message, "no such device")

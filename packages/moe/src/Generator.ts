@@ -108,13 +108,16 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
   const { ranks } = options
   const requests = options.requests ?? 8
   const rows = options.rows ?? 32
-  if (!(requests >= 1 && requests <= 32 && rows >= 1 && rows <= 64)) {
-    return yield* Effect.die(new RangeError(`requests ${requests} and rows ${rows}: an owner takes 1 to 32 requests and 1 to 64 rows`))
+  const chunk = options.chunk ?? 32
+  for (const [name, value, most] of [["requests", requests, 32], ["rows", rows, 64], ["chunk", chunk, context]] as const) {
+    if (!Number.isInteger(value) || value < 1 || value > most) {
+      return yield* Effect.die(new RangeError(`${name} is ${value}: an owner takes a whole number from 1 to ${most}`))
+    }
   }
   const scheduler = Scheduler.make(ranks.mesh.shape.dp, {
     requests,
     rows,
-    chunk: options.chunk ?? 32,
+    chunk,
     context
   })
   const open = new Map<number, Outbox>()
@@ -191,8 +194,15 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
     if (request.prompt.includes(end)) {
       return yield* new PromptError({ issue: "the prompt contains byte 0, which ends an entry", advice: "Leave it out" })
     }
-    if (!Number.isInteger(maxTokens) || maxTokens < 1) {
+    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
       return yield* new PromptError({ issue: `maxTokens is ${maxTokens}`, advice: "Ask for a whole number of bytes, 1 or more" })
+    }
+    const sampling = request.sampling ?? Sampling.greedy
+    if (!(sampling.temperature >= 0 && sampling.temperature < Infinity) || !Number.isSafeInteger(sampling.seed)) {
+      return yield* new PromptError({
+        issue: `temperature is ${sampling.temperature} and seed ${sampling.seed}`,
+        advice: "Give a temperature of 0 or more and a whole number as seed"
+      })
     }
     if (broken !== undefined) return yield* broken
     const outbox = yield* Queue.unbounded<Event, PromptError | GenerationError | Cause.Done>()
@@ -207,7 +217,7 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
         work.openUnsafe()
       })
     )
-    scheduler.submit({ id, tokens, maxTokens, sampling: request.sampling ?? Sampling.greedy })
+    scheduler.submit({ id, tokens, maxTokens, sampling })
     work.openUnsafe()
     return outbox
   })

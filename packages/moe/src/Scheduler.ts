@@ -95,7 +95,7 @@ export const make = (dp: number, limits: Limits): Scheduler => {
       const take = Math.min(left, limits.chunk, limits.rows - parts[request.dp]!.rows)
       if (take > 0) advance(request, take)
     }
-    if (parts.every((part) => part.run.length === 0 && part.close.length === 0)) return undefined
+    if (parts.every(({ close, open, run }) => close.length + open.length + run.length === 0)) return undefined
     return { step: step++, parts: parts.map(({ close, open, run }): Part => ({ open, run, close })) }
   }
 

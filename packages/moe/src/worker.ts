@@ -164,7 +164,7 @@ export default Worker.make(
           steps++
           dropped += missing
           const { waited } = clock
-        return { tokens: tp === 0 ? tokens : [], dropped: missing, computed: performance.now() - began - waited, waited }
+          return { tokens: tp === 0 ? tokens : [], dropped: missing, computed: performance.now() - began - waited, waited }
         }).pipe(Effect.orDie),
       usage: () => Effect.map(world.traffic, (sent) => ({ steps, sent, expertRows, dropped, requests: requests.size })),
       logits: ({ chunk, tokens }) =>

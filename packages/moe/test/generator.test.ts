@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -33,7 +34,9 @@ describe("Generator, in memory", () => {
     Effect.gen(function*() {
       const outcomes = yield* Effect.forEach([[1, 32], [2, 7], [4, 1], [4, 32]] as const, ([dp, chunk]) =>
         Effect.scoped(Effect.flatMap(start(dp), (ranks) => outcome(ranks, chunk))))
-      for (const other of outcomes.slice(1)) assert.deepStrictEqual(other, outcomes[0])
+      for (const other of outcomes.slice(1)) {
+        assert.deepStrictEqual(other, outcomes[0])
+      }
       assert.deepStrictEqual(outcomes[0]!.alone, outcomes[0]!.together[1])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
@@ -44,7 +47,8 @@ describe("Generator, in memory", () => {
           const ranks = yield* start(dp, tp)
           const generator = yield* Generator.make({ ranks })
           const rows = reference.prompts.filter((row) => tp === 1 || row.first_logits !== undefined)
-          const results = yield* Effect.forEach(rows, (row) => generator.generate({ prompt: bytes(row.prompt), maxTokens: tp === 1 ? 48 : 24 }), {
+          const results = yield* Effect.forEach(rows, (row) =>
+            generator.generate({ prompt: bytes(row.prompt), maxTokens: tp === 1 ? 48 : 24 }), {
             concurrency: "unbounded"
           })
           rows.forEach((row, i) => {
@@ -52,9 +56,13 @@ describe("Generator, in memory", () => {
             assert.deepStrictEqual([...results[i]!.bytes.subarray(0, want.length)], [...want], `${row.name}, dp ${dp}, tp ${tp}`)
           })
           for (const row of rows) {
-            if (row.first_logits === undefined) continue
+            if (row.first_logits === undefined) {
+              continue
+            }
             const logits = yield* ranks.call.logits({ tokens: Uint8Array.from([0, ...bytes(row.prompt)]), chunk: 32 }, { replyFrom: 0 })
-            logits.forEach((logit, i) => assert.closeTo(logit, row.first_logits![i]!, 1e-3))
+            logits.forEach((logit, i) =>
+              assert.closeTo(logit, row.first_logits![i]!, 1e-3)
+            )
           }
         }))
       }
@@ -98,7 +106,9 @@ describe("Generator, in memory", () => {
     Effect.gen(function*() {
       const ranks = yield* start(2)
       const generator = yield* Generator.make({ ranks })
-      const fiber = yield* Effect.forkChild(generator.generate({ prompt: Generator.headword("hack"), maxTokens: 400 }), { startImmediately: true })
+      const fiber = yield* Effect.forkChild(generator.generate({ prompt: Generator.headword("hack"), maxTokens: 400 }), {
+        startImmediately: true
+      })
       yield* generator.stream({ prompt: Generator.headword("actor") }).pipe(Stream.take(5), Stream.runDrain)
       yield* Fiber.interrupt(fiber)
       yield* Effect.map(ranks.call.usage(), (usage) => usage.reduce((sum, { requests }) => sum + requests, 0)).pipe(
@@ -114,7 +124,9 @@ describe("Generator, in memory", () => {
     Effect.gen(function*() {
       const ranks = yield* start(2)
       const generator = yield* Generator.make({ ranks })
-      const fiber = yield* Effect.forkChild(Effect.flip(generator.generate({ prompt: Generator.headword("hack") })), { startImmediately: true })
+      const fiber = yield* Effect.forkChild(Effect.flip(generator.generate({ prompt: Generator.headword("hack") })), {
+        startImmediately: true
+      })
       yield* generator.stream({ prompt: Generator.headword("actor") }).pipe(Stream.take(3), Stream.runDrain)
       yield* ranks.kill(1)
       const error = yield* Fiber.join(fiber)
@@ -127,9 +139,20 @@ describe("Generator, in memory", () => {
     Effect.gen(function*() {
       const ranks = yield* start(1)
       const generator = yield* Generator.make({ ranks })
-      for (const request of [{ prompt: new Uint8Array(512).fill(65) }, { prompt: Uint8Array.of(65, 0) }, { prompt: Uint8Array.of(65), maxTokens: 0 }]) {
+      for (
+        const request of [{ prompt: new Uint8Array(512).fill(65) }, { prompt: Uint8Array.of(65, 0) }, {
+          prompt: Uint8Array.of(65),
+          maxTokens: 0
+        }]
+      ) {
         assert.strictEqual((yield* Effect.flip(generator.generate(request)))._tag, "PromptError")
       }
+      const beside = yield* Effect.forkChild(generator.generate({ prompt: Generator.headword("river"), maxTokens: 9 }), { startImmediately: true })
+      for (const sampling of [{ temperature: 0.5, seed: 1.5 }, { temperature: NaN, seed: 1 }, { temperature: -1, seed: 1 }]) {
+        assert.strictEqual((yield* Effect.flip(generator.generate({ prompt: Uint8Array.of(65), sampling })))._tag, "PromptError")
+      }
+      assert.strictEqual((yield* Fiber.join(beside)).bytes.length, 9)
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Effect.scoped(Generator.make({ ranks, chunk: 0 })))))
       const full = yield* generator.generate({ prompt: new Uint8Array(511).fill(65), maxTokens: 9 })
       assert.deepStrictEqual([full.bytes.length, full.finish], [1, "length"])
     }).pipe(Effect.provide(Cluster.layerMemory)))

@@ -193,7 +193,10 @@ describe("a queue that stands alone", { timeout: 60_000 }, () => {
       for (const count of [1, 2]) {
         yield* TestClock.adjust("60 seconds")
         assert.strictEqual(lines.length, count)
-        assert.match(lines[count - 1]!, /^Queue phalanx-queue-\w+ has had no room for 60 seconds: reader 1 \(not attached\) is \d+ bytes behind/)
+        assert.match(
+          lines[count - 1]!,
+          /^Queue phalanx-queue-\w+ has had no room for 60 seconds: reader 1 \(not attached\) is \d+ bytes behind/
+        )
       }
       yield* writer.remove(1)
       yield* Fiber.join(publishing)

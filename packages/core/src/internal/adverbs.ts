@@ -2,12 +2,14 @@
  * The adverbs: one `start` of the fan-out, heard in five ways.
  */
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Headers from "effect/http/Headers"
 import * as Queue from "effect/Queue"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as RpcClient from "effect/rpc/RpcClient"
@@ -18,13 +20,20 @@ import { CallError, CallTimeout, type Lost } from "../WorkerError.ts"
 import * as clientMiddleware from "./clientMiddleware.ts"
 import type { MethodCodec } from "./codec.ts"
 import type { FanOut, Sink } from "./fanOut.ts"
-import type { Trace } from "./frame.ts"
 
 export type Method = Rpc.AnyWithProps
 
 interface Options {
   readonly timeout?: Duration.Input | undefined
   readonly replyFrom?: number | Mesh.Coordinates<string> | undefined
+}
+
+/** What is known of a call when it is made. */
+interface Asked {
+  readonly span: Tracer.Span | undefined
+  readonly headers: Headers.Headers
+  /** Why client middleware has refused it. */
+  readonly refusal: { readonly reason: unknown } | undefined
 }
 
 export const make = (
@@ -35,41 +44,52 @@ export const make = (
   services: Context.Context<never>
 ) => {
   const middleware = new Map(methods.map((rpc) => [rpc, clientMiddleware.headers(rpc, services)]))
-  const start = (rpc: Method, mesh: Mesh.Any, payload: unknown, sink: Sink, trace: Trace | null, replyFrom = -1) => {
-    const fiber = Fiber.getCurrent()!
-    const headers = Object.entries(fiber.getRef(RpcClient.CurrentHeaders)) as Array<[string, string]>
-    return fanOut.start(
-      { method: rpc._tag, codec: codecs.get(rpc._tag)!, context: fiber.context, mesh, sink, replyFrom },
-      payload,
-      {
-        place: (index) => Mesh.place(mesh, index),
-        headers: headers.length === 0 ? null : headers,
-        trace
-      }
-    )
+
+  /** Opens a call; one that is refused beforehand has its answers at once. */
+  const start = (rpc: Method, mesh: Mesh.Any, payload: unknown, sink: Sink, asked: Asked, replyFrom = -1): ReturnType<FanOut["start"]> => {
+    const { refusal } = asked
+    if (refusal !== undefined) {
+      mesh.ranks.forEach((rank, index) =>
+        sink.exit(index, Exit.fail(new CallError<any>({ method: rpc._tag, rank, reason: refusal.reason })))
+      )
+      sink.handed?.()
+      return { stop: () => {} }
+    }
+    const { context } = Fiber.getCurrent()!
+    const headers = Object.entries(asked.headers) as Array<[string, string]>
+    return fanOut.start({ method: rpc._tag, codec: codecs.get(rpc._tag)!, context, mesh, sink, replyFrom }, payload, {
+      place: (index) => Mesh.place(mesh, index),
+      headers: headers.length === 0 ? null : headers,
+      trace: asked.span === undefined ? null : { traceId: asked.span.traceId, spanId: asked.span.spanId, sampled: asked.span.sampled }
+    })
   }
 
-  /**
-   * One span a call, if somebody may see it: the caller is in a span, or has a tracer of its own. Before that the protocol's client middleware,
-   * if it has any.
-   */
-  const spanned = <A, E, R>(rpc: Method, mesh: Mesh.Any, f: (trace: Trace | null) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  /** Whether somebody may see a call's span: the caller is in one, or has a tracer of its own. */
+  const isTraced = ({ context }: Fiber.Fiber<unknown, unknown>): boolean =>
+    context.mapUnsafe.has(Tracer.ParentSpanKey) || context.mapUnsafe.has(Tracer.TracerKey)
+  const nameOf = (rpc: Method): string => `call ${rpc._tag}`
+  const spanOptions = (rpc: Method, mesh: Mesh.Any) =>
+    ({ kind: "client", captureStackTrace: false, attributes: { "rpc.method": rpc._tag, "phalanx.ranks": mesh.ranks.length } }) as {}
+
+  /** Runs the protocol's client middleware, if it has any, before a call. */
+  const asking = <A, E, R>(
+    rpc: Method,
+    span: Tracer.Span | undefined,
+    f: (asked: Asked) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> => {
     const headers = middleware.get(rpc)
-    const guarded = headers === undefined ? f : (trace: Trace | null): Effect.Effect<A, E, R> =>
-      Effect.flatMap(
-        Effect.mapError(headers, (reason) => new CallError<any>({ method: rpc._tag, rank: mesh.ranks[0]!, reason })),
-        (headers) => Effect.provideService(f(trace), RpcClient.CurrentHeaders, headers)
-      ) as any
-    return Effect.withFiber<A, E, R>(({ context }) =>
-      context.mapUnsafe.has(Tracer.ParentSpanKey) || context.mapUnsafe.has(Tracer.TracerKey)
-        ? Effect.useSpan(`call ${rpc._tag}`, {
-          kind: "client",
-          captureStackTrace: false,
-          attributes: { "rpc.method": rpc._tag, "phalanx.ranks": mesh.ranks.length }
-        } as {}, ({ sampled, spanId, traceId }) => guarded({ traceId, spanId, sampled }))
-        : guarded(null)
-    )
+    return headers === undefined
+      ? Effect.flatMap(RpcClient.CurrentHeaders, (headers) => f({ span, headers, refusal: undefined }))
+      : Effect.matchEffect(headers, {
+        onSuccess: (headers) => f({ span, headers, refusal: undefined }),
+        onFailure: (reason) => f({ span, headers: Headers.empty, refusal: { reason } })
+      })
   }
+  /** A call that lasts as long as one effect. */
+  const spanned = <A, E, R>(rpc: Method, mesh: Mesh.Any, f: (asked: Asked) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiber<A, E, R>((fiber) =>
+      isTraced(fiber) ? Effect.useSpan(nameOf(rpc), spanOptions(rpc, mesh), (span) => asking(rpc, span, f)) : asking(rpc, undefined, f)
+    )
 
   /** When the time is over, stops what is open, which is then the answer. */
   const within = <A, E>(timeout: Duration.Input | undefined, stop: (reason: Lost) => void, answer: Effect.Effect<A, E>) =>
@@ -83,25 +103,32 @@ export const make = (
 
   /** One answer a rank, collected; with `failFast` the first failure is the result and stops the others. */
   const gather = (rpc: Method, mesh: Mesh.Any, failFast: boolean, payload: unknown, options?: Options, replyFrom?: number) =>
-    spanned(rpc, mesh, (trace) => {
+    spanned(rpc, mesh, (asked) => {
       const results = new Array<unknown>(mesh.ranks.length)
       let left = mesh.ranks.length
       let failed = false
       const collect = (done: (exit: Exit.Exit<ReadonlyArray<any>, CallError<any>>) => void): ReturnType<FanOut["start"]> => {
         const call: { stop?: () => void } = {}
-        const started = start(rpc, mesh, payload, {
-          exit: (index, exit) => {
-            if (failFast && exit._tag === "Failure") {
-              if (failed) return
-              failed = true
-              done(exit)
-              call.stop?.()
-              return
+        const started = start(
+          rpc,
+          mesh,
+          payload,
+          {
+            exit: (index, exit) => {
+              if (failFast && exit._tag === "Failure") {
+                if (failed) return
+                failed = true
+                done(exit)
+                call.stop?.()
+                return
+              }
+              results[index] = failFast && exit._tag === "Success" ? exit.value : exit
+              if (--left === 0 && !failed) done(Exit.succeed(results))
             }
-            results[index] = failFast && exit._tag === "Success" ? exit.value : exit
-            if (--left === 0 && !failed) done(Exit.succeed(results))
-          }
-        }, trace, replyFrom)
+          },
+          asked,
+          replyFrom
+        )
         call.stop = started.stop
         // It failed before there was anything to stop.
         if (failed) started.stop()
@@ -113,10 +140,10 @@ export const make = (
           return Effect.sync(() => stop())
         })
       }
-      return Effect.suspend(() => {
+      return Effect.uninterruptibleMask((restore) => {
         const done = Deferred.makeUnsafe<ReadonlyArray<any>, CallError<any>>()
         const { stop } = collect((exit) => Deferred.doneUnsafe(done, exit))
-        return Effect.onInterrupt(within(options.timeout, stop, Deferred.await(done)), () => Effect.sync(() => stop()))
+        return Effect.onInterrupt(restore(within(options.timeout, stop, Deferred.await(done))), () => Effect.sync(() => stop()))
       })
     })
 
@@ -132,54 +159,80 @@ export const make = (
   const exits = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) => gather(rpc, mesh, false, payload, options)
 
   const fork = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) =>
-    spanned(rpc, mesh, (trace) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function*() {
-          const replies = mesh.ranks.map(() => Deferred.makeUnsafe<any, CallError<any>>())
-          const handed = Deferred.makeUnsafe<void>()
-          const { stop } = start(rpc, mesh, payload, {
-            exit: (index, exit) => Deferred.doneUnsafe(replies[index]!, exit),
-            handed: () => Deferred.doneUnsafe(handed, Exit.void)
-          }, trace)
-          const fibers = yield* Effect.forEach(replies, (reply, index) =>
-            within(options?.timeout, (reason) => stop(reason, index), Deferred.await(reply)).pipe(
-              Effect.onInterrupt(() => Effect.sync(() => stop(undefined, index))),
-              Effect.interruptible,
-              Effect.forkChild({ startImmediately: true })
+    Effect.withFiber((fiber) =>
+      Effect.flatMap(
+        isTraced(fiber) ? Effect.makeSpan(nameOf(rpc), spanOptions(rpc, mesh)) : Effect.undefined,
+        (span) =>
+          asking(rpc, span, (asked) =>
+            Effect.uninterruptibleMask((restore) =>
+              Effect.gen(function*() {
+                const clock = yield* Clock.Clock
+                const replies = mesh.ranks.map(() => Deferred.makeUnsafe<any, CallError<any>>())
+                const handed = Deferred.makeUnsafe<void>()
+                let left = replies.length
+                // The call lasts until its last fiber has ended, whatever becomes of the others.
+                let worst: Exit.Exit<unknown, unknown> = Exit.void
+                const ended = (exit: Exit.Exit<unknown, unknown>): void => {
+                  if (exit._tag === "Failure") worst = exit
+                  if (--left === 0) span?.end(clock.currentTimeNanosUnsafe(), worst)
+                }
+                const { stop } = start(rpc, mesh, payload, {
+                  exit: (index, exit) => Deferred.doneUnsafe(replies[index]!, exit),
+                  handed: () => Deferred.doneUnsafe(handed, Exit.void)
+                }, asked)
+                const fibers = yield* Effect.forEach(replies, (reply, index) =>
+                  restore(within(options?.timeout, (reason) => stop(reason, index), Deferred.await(reply))).pipe(
+                    Effect.onInterrupt(() => Effect.sync(() => stop(undefined, index))),
+                    Effect.onExit((exit) => Effect.sync(() => ended(exit))),
+                    Effect.forkChild({ startImmediately: true })
+                  ))
+                yield* Effect.onInterrupt(restore(Deferred.await(handed)), () => Effect.sync(() => stop()))
+                return fibers
+              })
             ))
-          yield* Effect.onInterrupt(restore(Deferred.await(handed)), () => Effect.sync(() => stop()))
-          return fibers
-        })
-      ))
+      )
+    )
 
   const stream = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options): Stream.Stream<any, CallError<any>> =>
-    Stream.unwrap(spanned(rpc, mesh, (trace) =>
-      Effect.gen(function*() {
-        const places = mesh.ranks.map((_, index) => Mesh.place(mesh, index))
-        const streams = codecs.get(rpc._tag)!.streams
-        // Bounded by the protocol: a rank sends its next elements when the reader has taken the last.
-        const queue = yield* Queue.unbounded<() => ReadonlyArray<unknown>, CallError<any> | Cause.Done>()
-        let left = mesh.ranks.length
-        const { stop } = start(rpc, mesh, payload, {
-          exit: (index, exit) => {
-            if (exit._tag === "Failure") return void Queue.failCauseUnsafe(queue, exit.cause)
-            if (!streams) Queue.offerUnsafe(queue, () => [{ ...places[index]!, value: exit.value }])
-            if (--left === 0) Queue.endUnsafe(queue)
-          },
-          // Acknowledged when the reader takes it: a slow reader stops this method's producers and nothing else.
-          chunk: (index, values, ack) =>
-            Queue.offerUnsafe(queue, () => {
-              ack()
-              return values.map((value) => ({ ...places[index]!, value }))
-            })
-        }, trace)
-        yield* Effect.addFinalizer(() => Effect.sync(() => stop()))
-        if (options?.timeout !== undefined) yield* Effect.forkScoped(within(options.timeout, stop, Effect.never))
-        return Stream.fromQueue(queue).pipe(Stream.map((take) => take()), Stream.flattenIterable)
-      })))
+    Stream.unwrap(
+      Effect.withFiber((fiber) =>
+        Effect.flatMap(
+          isTraced(fiber) ? Effect.makeSpanScoped(nameOf(rpc), spanOptions(rpc, mesh)) : Effect.undefined,
+          (span) => asking(rpc, span, (asked) => elements(rpc, mesh, payload, options, asked))
+        )
+      )
+    )
+
+  const elements = (rpc: Method, mesh: Mesh.Any, payload: unknown, options: Options | undefined, asked: Asked) =>
+    Effect.gen(function*() {
+      const places = mesh.ranks.map((_, index) => Mesh.place(mesh, index))
+      const streams = codecs.get(rpc._tag)!.streams
+      // Bounded by the protocol: a rank sends its next elements when the reader has taken the last.
+      const queue = yield* Queue.unbounded<() => ReadonlyArray<unknown>, CallError<any> | Cause.Done>()
+      let left = mesh.ranks.length
+      const sink: Sink = {
+        exit: (index, exit) => {
+          if (exit._tag === "Failure") return void Queue.failCauseUnsafe(queue, exit.cause)
+          if (!streams) Queue.offerUnsafe(queue, () => [{ ...places[index]!, value: exit.value }])
+          if (--left === 0) Queue.endUnsafe(queue)
+        },
+        // Acknowledged when the reader takes it: a slow reader stops this method's producers and nothing else.
+        chunk: (index, values, ack) =>
+          Queue.offerUnsafe(queue, () => {
+            ack()
+            return values.map((value) => ({ ...places[index]!, value }))
+          })
+      }
+      const { stop } = yield* Effect.acquireRelease(
+        Effect.sync(() => start(rpc, mesh, payload, sink, asked)),
+        ({ stop }) => Effect.sync(() => stop())
+      )
+      if (options?.timeout !== undefined) yield* Effect.forkScoped(within(options.timeout, stop, Effect.never))
+      return Stream.fromQueue(queue).pipe(Stream.map((take) => take()), Stream.flattenIterable)
+    })
 
   const broadcast = (rpc: Method, mesh: Mesh.Any) => (payload: unknown) =>
-    spanned(rpc, mesh, (trace) =>
+    spanned(rpc, mesh, (asked) =>
       Effect.callback<void, CallError<any>>((resume) => {
         let handed = false
         const { stop } = start(rpc, mesh, payload, {
@@ -191,7 +244,7 @@ export const make = (
             handed = true
             resume(Exit.void)
           }
-        }, trace)
+        }, asked)
         return Effect.sync(() => stop())
       }))
 
@@ -222,8 +275,12 @@ export const make = (
     return Object.assign(
       lazily({
         call: () =>
-          adverb(mesh, (rpc) => (payload: unknown, o?: Options) => Effect.map(gather(rpc, mesh, true, payload, o), (replies) => replies[0])),
-        stream: () => adverb(mesh, (rpc) => (payload: unknown, o?: Options) => Stream.map(stream(rpc, mesh)(payload, o), (reply) => reply.value)),
+          adverb(
+            mesh,
+            (rpc) => (payload: unknown, o?: Options) => Effect.map(gather(rpc, mesh, true, payload, o), (replies) => replies[0])
+          ),
+        stream: () =>
+          adverb(mesh, (rpc) => (payload: unknown, o?: Options) => Stream.map(stream(rpc, mesh)(payload, o), (reply) => reply.value)),
         broadcast: () => adverb(mesh, broadcast)
       }),
       { rank }

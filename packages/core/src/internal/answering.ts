@@ -149,7 +149,8 @@ export const make = Effect.fnUntraced(function*(
     const wrapped = Rpc.isWrapper(result)
     const effect: Effect.Effect<unknown, unknown> = wrapped ? result.value as any : result
     if (wrapped && result.fork) turn.leave(id)
-    if (Exit.isExit(effect) && request.trace === null && !traced) {
+    const ended = Exit.isExit(effect) && !(effect._tag === "Success" && Deferred.isDeferred(effect.value))
+    if (ended && request.trace === null && !traced) {
       answer(id, known, effect)
       return turn.leave(id)
     }
@@ -189,7 +190,8 @@ export const make = Effect.fnUntraced(function*(
       const payload = method.codec.decodePayload(request.payload, handlers)
       if (payload._tag === "Failure") return rejected(id, `the payload does not fit ${request.method}: ${issueOf(payload)}`)
       const headers = request.headers === null ? Headers.empty : Headers.fromInput(request.headers as any)
-      const begin = (): void => method.handler === undefined ? serve(request, payload.value, headers) : runHandler(request, known, payload.value, headers)
+      const begin = (): void =>
+        method.handler === undefined ? serve(request, payload.value, headers) : runHandler(request, known, payload.value, headers)
       if (method.concurrent) begin()
       else turn.enter(id, begin)
     },

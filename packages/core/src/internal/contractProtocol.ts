@@ -20,7 +20,10 @@ export class Probe extends RpcGroup.make(
   Rpc.make("hold", { payload: { label: Schema.String }, success: Schema.String }),
   Rpc.make("open", { payload: { label: Schema.String } }).annotate(Concurrent, true),
   Rpc.make("count", { payload: { to: Schema.Int }, success: Schema.Int, error: Refused, stream: true }).annotate(Concurrent, true),
-  Rpc.make("echo", { payload: { when: Schema.Date, bytes: Schema.Uint8Array }, success: Schema.Struct({ when: Schema.Date, bytes: Schema.Uint8Array }) }),
+  Rpc.make("echo", {
+    payload: { when: Schema.Date, bytes: Schema.Uint8Array },
+    success: Schema.Struct({ when: Schema.Date, bytes: Schema.Uint8Array })
+  }),
   Rpc.make("span", { success: Schema.Struct({ traceId: Schema.String, parent: Schema.String, header: Schema.String }) }),
   Rpc.make("meet", { success: Schema.Array(Schema.Int) }),
   /** What happened here so far, in order. */

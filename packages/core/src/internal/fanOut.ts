@@ -92,12 +92,15 @@ export const make = (options: {
   const { fence, members, window } = options
   const counters: Counters = { late: 0, unexpected: 0, fenced: 0 }
   let nextId = 0
+  /** What every call ends in once the group has ended. */
+  let closed: CallInterrupted | undefined
 
   const settle = (member: Member, open: Open, exit: CallExit): void => {
     member.open.delete(open.id)
-    release(member, open)
     if (open.abandoned) counters.late++
     else open.call.sink.exit(open.index, exit)
+    // Last: whoever only waits for the request to be handed over must have heard why it will not be.
+    release(member, open)
   }
   const fail = (member: Member, open: Open, reason: unknown): void =>
     settle(member, open, Exit.fail(new CallError({ method: open.call.method, rank: member.rank, reason: reason as Lost })))
@@ -106,8 +109,7 @@ export const make = (options: {
     if (--call.unsent === 0) call.sink.handed?.()
   }
 
-  const fits = (member: Member, bytes: number): boolean =>
-    member.requests < window.requests && member.bytes + bytes <= window.bytes
+  const fits = (member: Member, bytes: number): boolean => member.requests < window.requests && member.bytes + bytes <= window.bytes
 
   const admit = (member: Member, open: Open): void => {
     open.admitted = true
@@ -179,14 +181,11 @@ export const make = (options: {
     for (let index = 0; index < mesh.ranks.length; index++) {
       const member = members[mesh.ranks[index]!]!
       const packed = each ? perRank(() => encode(payload(details.place(index)))) : shared
-      if (typeof packed === "string") {
+      const lost = member.died ?? closed
+      if (typeof packed === "string" || lost !== undefined) {
+        if (typeof packed === "string") rejected(call, index, packed)
+        else call.sink.exit(index, Exit.fail(new CallError({ method, rank: member.rank, reason: lost! })))
         handed(call)
-        rejected(call, index, packed)
-        continue
-      }
-      if (member.died !== undefined) {
-        handed(call)
-        call.sink.exit(index, Exit.fail(new CallError({ method, rank: member.rank, reason: member.died })))
         continue
       }
       const open: Open = { id, call, index, packed, admitted: false, abandoned: false }
@@ -227,7 +226,8 @@ export const make = (options: {
     return { stop }
   }
 
-  const send = (member: Member, message: Control): void => options.publisher().control(member.rank, control(fence, member.incarnation, message))
+  const send = (member: Member, message: Control): void =>
+    options.publisher().control(member.rank, control(fence, member.incarnation, message))
 
   /** Takes an answer of the rank's present incarnation. */
   const receive = (member: Member, message: Extract<FromWorker, { id: number }>): void => {
@@ -273,8 +273,8 @@ export const make = (options: {
     member.requests = 0
     member.bytes = 0
     for (const { abandoned, admitted, call, index } of open) {
-      if (!admitted) handed(call)
       if (!abandoned) call.sink.exit(index, Exit.fail(new CallError({ method: call.method, rank: member.rank, reason })))
+      if (!admitted) handed(call)
     }
   }
 
@@ -289,7 +289,10 @@ export const make = (options: {
       end(member, died)
     },
     /** The group ends: what is still open is given up. */
-    close: (): void => members.forEach((member) => end(member, new CallInterrupted())),
+    close: (): void => {
+      closed = new CallInterrupted()
+      for (const member of members) end(member, closed)
+    },
     /** The oldest call that a rank has not answered. */
     oldest: (member: Member): string | undefined => member.open.values().next().value?.call.method
   }

@@ -148,7 +148,8 @@ export const readDriver = (frame: Frame, fence: Fence, rank: number, life: numbe
   if (!isCount(a)) return "malformed"
   switch (kind) {
     case Kind.Request:
-      return typeof b === "string" && Number.isInteger(replyFrom) && (headers === null || isHeaders(headers)) && (trace === null || isTrace(trace))
+      return typeof b === "string" && Number.isInteger(replyFrom) && (headers === null || isHeaders(headers)) &&
+          (trace === null || isTrace(trace))
         ? {
           kind,
           id: a,

@@ -45,7 +45,11 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   const entry = options.entry instanceof URL ? options.entry.href : "a worker value"
 
   const members = options.mesh.ranks.map(fanOut.makeMember)
-  const seats = members.map((member) => ({ member, started: Deferred.makeUnsafe<void, SpawnError>(), process: undefined as Cluster.Process | undefined }))
+  const seats = members.map((member) => ({
+    member,
+    started: Deferred.makeUnsafe<void, SpawnError>(),
+    process: undefined as Cluster.Process | undefined
+  }))
   const methods = [...protocol.requests.values()]
   let publisher: MessageQueues.Publisher
   const out = fanOut.make({
@@ -110,10 +114,19 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
       return Effect.flatMap(seat.process?.stderr ?? Effect.succeed([]), (stderr) => ended(seat, { death, stderr }))
     }))
   const refused = (seat: typeof seats[number], { advice, issue, phase }: Extract<FromWorker, { kind: typeof Kind.Failed }>): void =>
-    void run(Effect.flatMap(seat.process?.stderr ?? Effect.succeed([]), (stderr) =>
-      Deferred.fail(seat.started, spawnError(seat, phase, issue, advice, stderr))))
-  const spawnError = (seat: typeof seats[number], phase: SpawnError["phase"], issue: string, advice: string, stderr: ReadonlyArray<string>) =>
-    new SpawnError({ rank: seat.member.rank, node: seat.process?.node ?? "", entry, phase, issue, advice, stderr })
+    void run(
+      Effect.flatMap(
+        seat.process?.stderr ?? Effect.succeed([]),
+        (stderr) => Deferred.fail(seat.started, spawnError(seat, phase, issue, advice, stderr))
+      )
+    )
+  const spawnError = (
+    seat: typeof seats[number],
+    phase: SpawnError["phase"],
+    issue: string,
+    advice: string,
+    stderr: ReadonlyArray<string>
+  ) => new SpawnError({ rank: seat.member.rank, node: seat.process?.node ?? "", entry, phase, issue, advice, stderr })
 
   /** A worker is gone: before it was ready that is its start's failure, afterwards it is a death. */
   const ended = Effect.fnUntraced(function*(seat: typeof seats[number], { death, stderr }: Cluster.End) {
@@ -122,7 +135,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     if (!Deferred.isDoneUnsafe(seat.started)) {
       yield* Deferred.fail(
         seat.started,
-        spawnError(seat, "start", `it ended before it was ready: ${describe(death)}`, "Its standard error says why, if it had the time", stderr)
+        spawnError(seat, "start", `it ended before it was ready: ${describe(death)}`, lastWords, stderr)
       )
     }
     yield* onDeath(seat, death, stderr)
@@ -132,27 +145,39 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   publisher = yield* queues.open({ group: name, secret: fence.secret, ranks: members.length, receive: onFrame, lost: onLost })
   // The end of all workers takes as long as the slowest one's.
   const lives = yield* Scope.fork(yield* Effect.scope, "parallel")
-  yield* Effect.forEach(seats, Effect.fnUntraced(function*(seat) {
-    const { incarnation, rank } = seat.member
-    const handle = yield* publisher.connect(rank, incarnation)
-    const process = seat.process = yield* cluster.spawn({
-      entry: options.entry,
-      identity: { group: name, ...fence, rank, incarnation, shape: options.mesh.shape, handle }
-    })
-    yield* process.end.pipe(Effect.flatMap((end) => ended(seat, end)), Effect.forkScoped({ startImmediately: true }))
-    yield* Effect.timeoutOrElse(Deferred.await(seat.started), {
-      duration: readyWithin,
-      orElse: () =>
-        Effect.flatMap(process.stderr, (stderr) =>
-          Effect.fail(spawnError(
-            seat,
-            "ready",
-            `it was not ready within ${Duration.format(readyWithin)}`,
-            "Mend what its layer waits for, or raise the group's readyWithin",
-            stderr
-          )))
-    })
-  }, Scope.provide(lives)), { concurrency: "unbounded", discard: true })
+  yield* Effect.forEach(
+    seats,
+    Effect.fnUntraced(function*(seat) {
+      const { incarnation, rank } = seat.member
+      const handle = yield* publisher.connect(rank, incarnation)
+      const process = seat.process = yield* cluster.spawn({
+        entry: options.entry,
+        identity: { group: name, ...fence, rank, incarnation, shape: options.mesh.shape, handle }
+      })
+      yield* process.end.pipe(Effect.flatMap((end) => ended(seat, end)), Effect.forkScoped({ startImmediately: true }))
+      yield* Effect.timeoutOrElse(Deferred.await(seat.started), {
+        duration: readyWithin,
+        orElse: () =>
+          Effect.flatMap(process.stderr, (stderr) =>
+            Effect.fail(spawnError(
+              seat,
+              "ready",
+              `it was not ready within ${Duration.format(readyWithin)}`,
+              "Mend what its layer waits for, or raise the group's readyWithin",
+              stderr
+            )))
+      })
+    }, Scope.provide(lives)),
+    { concurrency: "unbounded", discard: true }
+  ).pipe(
+    // One that dies when it is ready, while others are not yet, fails the start as well.
+    Effect.raceFirst(
+      Effect.catch(Deferred.await(failure), (died) =>
+        Effect.fail(
+          spawnError(seats[died.rank]!, "start", `it ended while others started: ${describe(died.death)}`, lastWords, died.stderr)
+        ))
+    )
+  )
   // Added last, so run first: from here on an end is not a death, and what is open is given up before the processes are told to go.
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -161,7 +186,13 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     })
   )
 
-  const whole = adverbs.make(out, new Map(methods.map((rpc) => [rpc._tag, codec.make(rpc)])), methods, options.mesh, yield* Effect.context<never>())
+  const whole = adverbs.make(
+    out,
+    new Map(methods.map((rpc) => [rpc._tag, codec.make(rpc)])),
+    methods,
+    options.mesh,
+    yield* Effect.context<never>()
+  )
   return Object.assign(whole, {
     protocol,
     transport: publisher.transport,
@@ -169,12 +200,25 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     deaths: Stream.fromPubSub(news),
     failure: Deferred.await(failure),
     counters: Effect.sync(() => ({ ...out.counters })),
-    kill: (rank: number) => seats[rank]!.process!.kill("SIGKILL")
+    kill: (rank: number) =>
+      Effect.suspend(() => {
+        const seat = seats[rank]
+        if (seat === undefined) throw new RangeError(`rank ${rank} is not among ${options.mesh.ranks.join(", ")}`)
+        return seat.process!.kill("SIGKILL")
+      })
   })
 })
 
+const lastWords = "Its standard error says why, if it had the time"
+
 const describe = (death: Death): string =>
-  death._tag === "Exited" ? `exit code ${death.code}` : death._tag === "Killed" ? death.signal : death._tag === "Silent" ? "silence" : death.issue
+  death._tag === "Exited"
+    ? `exit code ${death.code}`
+    : death._tag === "Killed"
+    ? death.signal
+    : death._tag === "Silent"
+    ? "silence"
+    : death.issue
 
 /** Brings the ranks of a generation together: each tells where it listens, and when all have, each is told of all. */
 const makeRendezvous = (members: ReadonlyArray<fanOut.Member>, send: fanOut.FanOut["send"]) => {

@@ -17,4 +17,6 @@ export class Self extends Context.Service<Self, {
  * Annotates a method that does not wait its turn: `Rpc.make(…).annotate(Worker.Concurrent, true)` may run while other calls of its rank run.
  * Default `false`. Streaming methods should have it: a stream that is not read to its end keeps its turn.
  */
-export const Concurrent: Context.Reference<boolean> = Context.Reference<boolean>("@phalanx/core/Worker/Concurrent", { defaultValue: () => false })
+export const Concurrent: Context.Reference<boolean> = Context.Reference<boolean>("@phalanx/core/Worker/Concurrent", {
+  defaultValue: () => false
+})
