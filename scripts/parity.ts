@@ -56,7 +56,11 @@ export const disagreements = (parity: string, semantics: string, tests: Readonly
 if (import.meta.main) {
   const root = join(import.meta.dirname, "..")
   // Vitest itself lists them, and by loading the files, so that titles made by a contract suite or in a loop count like any other.
-  const { status, stderr, stdout } = spawnSync("vitest", ["list", "--json", "--staticParse=false"], { cwd: root, encoding: "utf8", maxBuffer: 1 << 26 })
+  const { status, stderr, stdout } = spawnSync("vitest", ["list", "--json", "--staticParse=false"], {
+    cwd: root,
+    encoding: "utf8",
+    maxBuffer: 1 << 26
+  })
   if (status !== 0) {
     process.stderr.write(`The tests could not be listed:\n${stderr}${stdout}`)
     process.exit(1)
