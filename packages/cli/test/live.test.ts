@@ -9,6 +9,7 @@ const rank = (rank: number) => ({ rank, pid: 100 + rank, experts: [rank], bytesR
 const screen = (written: string): Array<string> => {
   const lines = [""]
   let row = 0
+  // oxlint-disable-next-line no-control-regex -- control characters are what a terminal is told with
   for (const [, up, erase, newline, style, text] of written.matchAll(/\x1b\[(\d+)A|(\x1b\[0J)|(\n)|(\x1b\[\d*m|\r)|([^\x1b\n\r]+)/g)) {
     if (up !== undefined) row -= Number(up)
     else if (erase !== undefined) lines.splice(row, lines.length, "")

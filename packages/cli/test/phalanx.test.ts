@@ -82,7 +82,14 @@ describe("phalanx generate", () => {
 describe("phalanx generate in a pipe", () => {
   it.live("CO-10: ends in order when nobody reads on", () =>
     Effect.gen(function*() {
-      const driver = spawn(process.execPath, [fileURLToPath(new URL("../phalanx.mjs", import.meta.url)), "generate", "hack", "--json", "--ranks", "2"], {
+      const driver = spawn(process.execPath, [
+        fileURLToPath(new URL("../phalanx.mjs", import.meta.url)),
+        "generate",
+        "hack",
+        "--json",
+        "--ranks",
+        "2"
+      ], {
         stdio: ["ignore", "pipe", "inherit"]
       })
       yield* until(() => children(driver.pid!).length === 2)

@@ -29,6 +29,7 @@ export const Identity = Schema.Struct({
 })
 export type Identity = typeof Identity.Type
 
+/** A worker to start. */
 export interface Spawn {
   readonly entry: Entry<any>
   readonly identity: Identity
@@ -48,9 +49,11 @@ export interface Process {
   readonly end: Effect.Effect<End>
   /** The last lines of its standard error so far. */
   readonly stderr: Effect.Effect<ReadonlyArray<string>>
+  /** Sends a signal; resolves when it is sent. */
   readonly kill: (signal: "SIGTERM" | "SIGKILL") => Effect.Effect<void>
 }
 
+/** Starts, watches and kills workers. */
 export class Cluster extends Context.Service<Cluster, {
   /** Starts a worker; that it serves is told on its reply lane. */
   readonly spawn: (options: Spawn) => Effect.Effect<Process, SpawnError, Scope.Scope>

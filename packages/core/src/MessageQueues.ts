@@ -67,6 +67,7 @@ export interface Publisher {
   readonly disconnect: (rank: number) => void
 }
 
+/** What a driver opens a group's queues with. */
 export interface PublisherOptions {
   /** Names the group in segments, sockets and errors; made of letters, digits and `-`. */
   readonly group: string
@@ -88,6 +89,7 @@ export interface Subscriber {
   readonly flush: Effect.Effect<void>
 }
 
+/** What a worker attaches with. */
 export interface SubscriberOptions {
   /** Hears requests and control frames. Called from the event loop; must not throw. */
   readonly receive: (frame: Frame) => void
@@ -103,6 +105,7 @@ export interface Peers {
   readonly connect: (handles: ReadonlyArray<Handle>) => Effect.Effect<PeerLanes, QueueError, Scope.Scope>
 }
 
+/** What a rank opens its lanes to the others with. */
 export interface PeersOptions {
   readonly group: string
   readonly secret: string
@@ -110,6 +113,7 @@ export interface PeersOptions {
   readonly ranks: number
   /** Hears every message from another rank, in its order. `bytes` belong to the receiver. `channel` and `sequence` are the sender's. */
   readonly receive: (from: number, channel: number, sequence: number, bytes: Uint8Array) => void
+  /** The lane from a rank is broken for good: nothing more will come on it. */
   readonly lost: (from: number, issue: string) => void
   /** How many more messages this rank has to have before it can go on; a transport may let it sleep until then. 0: it waits for none. */
   readonly awaited?: (() => number) | undefined
@@ -125,8 +129,11 @@ export interface PeerLanes {
 
 /** The transport. A driver opens, workers attach by handle; one layer serves both ends. */
 export class MessageQueues extends Context.Service<MessageQueues, {
+  /** Opens a group's queues, for its driver; the scope's end closes them. */
   readonly open: (options: PublisherOptions) => Effect.Effect<Publisher, QueueError, Scope.Scope>
+  /** Attaches a worker with the handle that `connect` gave. */
   readonly attach: (handle: Handle, options: SubscriberOptions) => Effect.Effect<Subscriber, QueueError, Scope.Scope>
+  /** Opens a rank's lanes to the others. */
   readonly peers: (options: PeersOptions) => Effect.Effect<Peers, QueueError, Scope.Scope>
 }>()("@phalanx/core/MessageQueues") {}
 

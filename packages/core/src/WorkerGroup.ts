@@ -8,7 +8,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -112,18 +112,21 @@ export interface ActorMesh<P extends RpcGroup.Any, D extends string> {
 /** One actor: the same methods, one reply. */
 export interface Actor<P extends RpcGroup.Any> {
   readonly rank: number
+  /** The actor's reply. */
   readonly call: {
     readonly [M in Once<Methods<P>> as M["_tag"]]: (
       payload: Rpc.PayloadConstructor<M>,
       options?: CallOptions
     ) => Effect.Effect<Rpc.Success<M>, CallError<Rpc.Error<M>>, Rpc.ServicesClient<M>>
   }
+  /** The reply as a stream; of a streaming method, every element. */
   readonly stream: {
     readonly [M in Methods<P> as M["_tag"]]: (
       payload: Rpc.PayloadConstructor<M>,
       options?: CallOptions
     ) => Stream.Stream<Element<M>, CallError<Rpc.ErrorExit<M>>, Rpc.ServicesClient<M>>
   }
+  /** No reply: done when the actor has been handed the request. */
   readonly broadcast: {
     readonly [M in Methods<P> as M["_tag"]]: (
       payload: Rpc.PayloadConstructor<M>

@@ -82,10 +82,13 @@ describe("WorkerGroup", () => {
   it.live("CO-1: a handler may answer later, without its turn, by giving a deferred", () =>
     Effect.gen(function*() {
       const later = yield* Deferred.make<number>()
-      const entry = Worker.make(Slow, Slow.toLayer({
-        slow: () => Effect.asVoid(Deferred.succeed(later, 7)),
-        rank: () => Effect.succeed(later as unknown as number)
-      }))
+      const entry = Worker.make(
+        Slow,
+        Slow.toLayer({
+          slow: () => Effect.asVoid(Deferred.succeed(later, 7)),
+          rank: () => Effect.succeed(later as unknown as number)
+        })
+      )
       const group = yield* WorkerGroup.make(Slow, { mesh: Mesh.make({ dp: 1 }), entry })
       const waiting = yield* Effect.forkChild(group.call.rank(), { startImmediately: true })
       yield* group.call.slow()
@@ -180,7 +183,12 @@ describe("WorkerGroup", () => {
         assert.strictEqual(forked.status._tag === "Ended" && forked.status.exit._tag, "Failure")
         yield* Stream.runForEach(group.stream.rank(), () =>
           Effect.sync(() => assert.strictEqual(spans.findLast(({ name }) => name === "call rank")!.status._tag, "Started")))
-        assert.strictEqual(spans.findLast(({ name }) => name === "call rank")!.status._tag, "Ended")
+        assert.strictEqual(
+          spans.findLast(({ name }) =>
+            name === "call rank"
+          )!.status._tag,
+          "Ended"
+        )
       }).pipe(Effect.withTracer(tracer))
     }).pipe(Effect.provide(Cluster.layerMemory)))
 

@@ -1,3 +1,4 @@
+/** @effect-diagnostics missingEffectError:off missingEffectContext:off */
 // Each line below an expectation must not compile: `check` fails when one of them does.
 import * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"

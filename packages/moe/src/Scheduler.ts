@@ -53,7 +53,7 @@ export const make = (dp: number, limits: Limits): Scheduler => {
   let step = 0
 
   const counts = (): Array<number> => {
-    const count = new Array<number>(dp).fill(0)
+    const count = Array.from({ length: dp }, () => 0)
     for (const request of running.values()) count[request.dp]!++
     return count
   }

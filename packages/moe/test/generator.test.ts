@@ -147,7 +147,9 @@ describe("Generator, in memory", () => {
       ) {
         assert.strictEqual((yield* Effect.flip(generator.generate(request)))._tag, "PromptError")
       }
-      const beside = yield* Effect.forkChild(generator.generate({ prompt: Generator.headword("river"), maxTokens: 9 }), { startImmediately: true })
+      const beside = yield* Effect.forkChild(generator.generate({ prompt: Generator.headword("river"), maxTokens: 9 }), {
+        startImmediately: true
+      })
       for (const sampling of [{ temperature: 0.5, seed: 1.5 }, { temperature: NaN, seed: 1 }, { temperature: -1, seed: 1 }]) {
         assert.strictEqual((yield* Effect.flip(generator.generate({ prompt: Uint8Array.of(65), sampling })))._tag, "PromptError")
       }

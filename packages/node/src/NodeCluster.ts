@@ -19,6 +19,7 @@ import * as transports from "./internal/transports.ts"
 /** One line that a worker printed, with who said it. */
 export type Line = print.Line
 
+/** How workers are started and talked to; all of it is optional. */
 export interface Options {
   /**
    * What carries the frames: shared memory, TCP, or Unix sockets. Default: shared memory, or Unix sockets on a machine that has

@@ -22,6 +22,7 @@ import * as standaloneWriter from "./internal/standaloneWriter.ts"
 
 export { Behind, Handle, QueueClosed, QueueTimeout } from "./internal/standalone.ts"
 
+/** What a queue is made with. */
 export interface Options {
   /** How many readers there are, 1 to 1024; they are numbered from 0. */
   readonly readers: number
@@ -35,6 +36,7 @@ export interface Options {
   readonly spin?: Duration.Input | undefined
 }
 
+/** How one message is published. */
 export interface PublishOptions {
   /** How long to wait for room; zero and less: not at all. Default: without end, with a line in the log every 60 seconds. */
   readonly timeout?: Duration.Input | undefined

@@ -14,6 +14,7 @@ import { resolve } from "./internal/shmOptions.ts"
 import { peers } from "./internal/shmPeers.ts"
 import { attach } from "./internal/shmWorker.ts"
 
+/** Where queues are made and how large. */
 export interface Options {
   /** Where segments are made: a memory-backed folder, an absolute path. Default `/dev/shm`. */
   readonly folder?: string | undefined

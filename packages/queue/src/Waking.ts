@@ -7,6 +7,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as internal from "./internal/waking.ts"
 
+/** What is measured. */
 export interface Options {
   /** How many processes answer; a round trip ends with the last answer. Default 1. */
   readonly processes?: number | undefined

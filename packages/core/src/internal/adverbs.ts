@@ -104,7 +104,7 @@ export const make = (
   /** One answer a rank, collected; with `failFast` the first failure is the result and stops the others. */
   const gather = (rpc: Method, mesh: Mesh.Any, failFast: boolean, payload: unknown, options?: Options, replyFrom?: number) =>
     spanned(rpc, mesh, (asked) => {
-      const results = new Array<unknown>(mesh.ranks.length)
+      const results: Array<unknown> = mesh.ranks.map(() => undefined)
       let left = mesh.ranks.length
       let failed = false
       const collect = (done: (exit: Exit.Exit<ReadonlyArray<any>, CallError<any>>) => void): ReturnType<FanOut["start"]> => {

@@ -124,7 +124,7 @@ export const make = Effect.fnUntraced(function*(
       tag: request.method as any,
       payload,
       headers,
-      ...(request.trace ?? {})
+      ...request.trace
     }))
 
   const follow = (known: Running, fiber: Fiber.Fiber<unknown, unknown>, onExit: (exit: Exit.Exit<unknown, unknown>) => void): void => {

@@ -73,7 +73,9 @@ const keepBytes = (ast: SchemaAST.AST): SchemaAST.AST => {
   if (ast.encoding !== undefined) {
     const last = ast.encoding[ast.encoding.length - 1]!
     const to = keepBytes(last.to)
-    return to === last.to ? ast : copy(ast, { encoding: ast.encoding.with(-1, new SchemaAST.Link(to, last.transformation)) as any })
+    return to === last.to
+      ? ast
+      : copy(ast, { encoding: [...ast.encoding.slice(0, -1), new SchemaAST.Link(to, last.transformation)] as any })
   }
   switch (ast._tag) {
     case "Declaration":

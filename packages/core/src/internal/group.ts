@@ -51,9 +51,10 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     process: undefined as Cluster.Process | undefined
   }))
   const methods = [...protocol.requests.values()]
-  let publisher: MessageQueues.Publisher
+  // Made after what hears its frames.
+  const queue: { publisher?: MessageQueues.Publisher } = {}
   const out = fanOut.make({
-    publisher: () => publisher,
+    publisher: () => queue.publisher!,
     members,
     fence,
     window: { requests: options.window?.requests ?? 64, bytes: options.window?.bytes ?? 16 * 1024 * 1024 }
@@ -78,7 +79,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     })
     // The caller first: everything else can wait until it knows.
     out.lose(member, died)
-    publisher.disconnect(member.rank)
+    queue.publisher!.disconnect(member.rank)
     rendezvous.abort(died)
     PubSub.publishUnsafe(news, died)
     // Escalation: the first death is the group's failure, once.
@@ -130,7 +131,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
 
   /** A worker is gone: before it was ready that is its start's failure, afterwards it is a death. */
   const ended = Effect.fnUntraced(function*(seat: typeof seats[number], { death, stderr }: Cluster.End) {
-    yield* publisher.drain(seat.member.rank)
+    yield* queue.publisher!.drain(seat.member.rank)
     // An error costs milliseconds to make for the first time, and a death is urgent.
     if (!Deferred.isDoneUnsafe(seat.started)) {
       yield* Deferred.fail(
@@ -142,7 +143,13 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   })
 
   // ------------------------------------------------------------------------------------------------ start
-  publisher = yield* queues.open({ group: name, secret: fence.secret, ranks: members.length, receive: onFrame, lost: onLost })
+  const publisher = queue.publisher = yield* queues.open({
+    group: name,
+    secret: fence.secret,
+    ranks: members.length,
+    receive: onFrame,
+    lost: onLost
+  })
   // The end of all workers takes as long as the slowest one's.
   const lives = yield* Scope.fork(yield* Effect.scope, "parallel")
   yield* Effect.forEach(
@@ -172,10 +179,10 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   ).pipe(
     // One that dies when it is ready, while others are not yet, fails the start as well.
     Effect.raceFirst(
-      Effect.catch(Deferred.await(failure), (died) =>
-        Effect.fail(
-          spawnError(seats[died.rank]!, "start", `it ended while others started: ${describe(died.death)}`, lastWords, died.stderr)
-        ))
+      Effect.mapError(
+        Deferred.await(failure),
+        (died) => spawnError(seats[died.rank]!, "start", `it ended while others started: ${describe(died.death)}`, lastWords, died.stderr)
+      )
     )
   )
   // Added last, so run first: from here on an end is not a death, and what is open is given up before the processes are told to go.

@@ -96,8 +96,10 @@ const nameOf = (entry: Cluster.Entry<any>): string => entry instanceof URL ? ent
 
 const load = (entry: Cluster.Entry<any>): Effect.Effect<Worker<any, unknown>, unknown> =>
   entry instanceof URL
-    ? Effect.flatMap(Effect.tryPromise({ try: () => import(entry.href), catch: (cause) => cause }), (module) =>
-      isWorker(module.default) ? Effect.succeed(module.default) : Effect.fail("its default export is not a Worker"))
+    ? Effect.flatMap(
+      Effect.tryPromise({ try: () => import(entry.href), catch: (cause) => cause instanceof Error ? cause : new Error(String(cause)) }),
+      (module) => isWorker(module.default) ? Effect.succeed(module.default) : Effect.fail("its default export is not a Worker")
+    )
     : Effect.succeed(entry)
 
 const isWorker = (u: any): u is Worker<any, unknown> => typeof u === "object" && u !== null && "protocol" in u && Layer.isLayer(u.layer)

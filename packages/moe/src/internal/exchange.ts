@@ -110,7 +110,7 @@ export const collect = (
   place: (row: number, choice: number, vector: Uint8Array) => void
 ): void => {
   const size = 4 * layout.width
-  const next = new Array<number>(layout.ranks).fill(0)
+  const next = Array.from({ length: layout.ranks }, () => 0)
   for (let t = 0; t < layout.tp; t++) {
     pairs(routing, layout, t, (row, choice, rank) => {
       const at = next[rank]!

@@ -11,7 +11,7 @@ export const Handle = Schema.Struct({
   bell: Schema.String,
   readers: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1024 })),
   capacity: Bytes,
-  spinMicros: Schema.Number
+  spinMicros: Schema.Finite
 })
 export type Handle = typeof Handle.Type
 

@@ -19,7 +19,7 @@ export const Invitation = Schema.Struct({
   bell: Schema.String,
   rank: Schema.Int,
   processes: Schema.Int,
-  lookMillis: Schema.Number
+  lookMillis: Schema.Finite
 })
 export type Invitation = typeof Invitation.Type
 
