@@ -202,7 +202,7 @@ export const Service = <Self>() =>
 ): Context.ServiceClass<Self, Id, WorkerGroup<P, D>> & {
   readonly layer: Layer.Layer<Self, SpawnError | QueueError, Requirements<P>>
 } => {
-  class Group extends Context.Service<Self, WorkerGroup<P, D>>()(id) {
+  class Group extends Context.Service<Group, WorkerGroup<P, D>>()(id) {
     static readonly layer = Layer.effect(this, make<P, D>(options.protocol, options))
   }
   return Group as any
