@@ -222,7 +222,7 @@ describe("WorkerGroup", () => {
     Effect.gen(function*() {
       const broken = Worker.make(
         Slow,
-        Layer.effectDiscard(Effect.fail(new Error("no such device"))) as unknown as Layer.Layer<Worker.Provided<typeof Slow>>
+        Layer.effectDiscard(Effect.fail("no such device")) as unknown as Layer.Layer<Worker.Provided<typeof Slow>>
       )
       const setup = yield* Effect.flip(WorkerGroup.make(Slow, { mesh, entry: broken }))
       assert.strictEqual(setup._tag === "SpawnError" && setup.phase, "setup")

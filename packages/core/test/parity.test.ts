@@ -237,7 +237,7 @@ describe("starts and deaths", () => {
         const { rank } = yield* Worker.Self
         yield* Effect.acquireRelease(Effect.sync(() => living.add(rank)), () => Effect.sync(() => living.delete(rank)))
         yield* meeting
-        if (rank === 2) return yield* Effect.fail(new Error("no such device"))
+        if (rank === 2) return yield* Effect.fail("no such device")
       }))
       const error = yield* Effect.flip(start({ entry: broken }))
       assert.deepStrictEqual([error._tag, "rank" in error && error.rank, "phase" in error && error.phase], ["SpawnError", 2, "setup"])

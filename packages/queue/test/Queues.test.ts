@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type Frame, MessageQueues } from "@phalanx/core/MessageQueues"
 import * as Queues from "@phalanx/queue/Queues"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import * as References from "effect/References"
@@ -38,8 +39,7 @@ describe("queues on one machine", () => {
       const lines: Array<string> = []
       const capture = Logger.make(({ message }) => void lines.push(String(message)))
       const transport = yield* Effect.scoped(roundTrip).pipe(
-        Effect.provide(Queues.layerWith({ folder: "/no/such/folder" })),
-        Effect.provide(Logger.layer([capture])),
+        Effect.provide(Layer.provideMerge(Queues.layerWith({ folder: "/no/such/folder" }), Logger.layer([capture]))),
         Effect.provideService(References.MinimumLogLevel, "Info")
       )
       assert.strictEqual(transport, "ipc")

@@ -97,7 +97,8 @@ const nameOf = (entry: Cluster.Entry<any>): string => entry instanceof URL ? ent
 const load = (entry: Cluster.Entry<any>): Effect.Effect<Worker<any, unknown>, unknown> =>
   entry instanceof URL
     ? Effect.flatMap(
-      Effect.tryPromise({ try: () => import(entry.href), catch: (cause) => cause instanceof Error ? cause : new Error(String(cause)) }),
+      // What the module threw is what is told, not that something was thrown.
+      Effect.mapError(Effect.tryPromise(() => import(entry.href)), ({ cause }) => cause),
       (module) => isWorker(module.default) ? Effect.succeed(module.default) : Effect.fail("its default export is not a Worker")
     )
     : Effect.succeed(entry)
