@@ -9,11 +9,13 @@ import * as Row from "./Row.ts"
 import type { Setting } from "./System.ts"
 import type * as Systems from "./Systems.ts"
 
+/** One measurement that the command line runs by its name. */
 export interface Bench {
   readonly name: string
   /** What is measured, in a sentence or two for readers of the results. */
   readonly about: string
   readonly unit: "µs" | "bytes" | "µs/s"
+  /** Measures at a depth: a row for each system and setting, values in `unit`. What it starts ends with the scope. */
   readonly run: (depth: Depth.Depth) => Effect.Effect<ReadonlyArray<Row.Row>, Driver.SystemFailed, Scope.Scope>
 }
 

@@ -11,4 +11,5 @@ import { Memory } from "./benches/Memory.ts"
 import { Parked } from "./benches/Parked.ts"
 import { Start } from "./benches/Start.ts"
 
+/** All benches, in the order in which `all` runs them. */
 export const benches: ReadonlyArray<Bench> = [Hop, Call, FanOut, Broadcast, Parked, Idle, Start, Memory, Death, Decode]

@@ -19,6 +19,7 @@ export interface Depth {
   readonly kills: number
 }
 
+/** Seven rounds of half a second a system and setting, after up to 8 s of heat. */
 export const full: Depth = {
   name: "full",
   rounds: 7,

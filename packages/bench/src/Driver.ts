@@ -29,11 +29,13 @@ export class SystemFailed extends Schema.TaggedError<SystemFailed>()("SystemFail
   }
 }
 
+/** One driver process and what it can be asked; an order at a time. */
 export interface Driver {
   readonly name: Systems.Name
   readonly pid: number
   /** Starts the workers; how long that took. */
   readonly start: (setting: Setting) => Effect.Effect<Report, SystemFailed>
+  /** Times calls to all workers at once; `micros` has one value, in microseconds, for each call that counts. */
   readonly sample: (sampling: Sampling) => Effect.Effect<Report, SystemFailed>
   /** Kills a worker in a call; how long the driver took to know. The system has to be stopped afterwards. */
   readonly kill: Effect.Effect<Report, SystemFailed>

@@ -44,6 +44,7 @@ export interface Mark {
   readonly own: number
 }
 
+/** Reads the clock and the processor time used so far, by everybody and by the processes named; in milliseconds. */
 export const mark = (pids: ReadonlyArray<number>): Mark => {
   // user, nice, system, idle, iowait, irq, softirq, steal: in hundredths of a second.
   const [user, nice, system, , , irq, softirq, steal] = optional("/proc/stat").split("\n")[0]!.split(/\s+/).slice(1).map(Number)

@@ -8,6 +8,7 @@ export interface Round {
   readonly foreign: number
 }
 
+/** One line of the results: one system in one setting; values in the bench's unit. */
 export interface Row {
   readonly system: string
   readonly workers: number
@@ -29,6 +30,7 @@ const quantile = (sorted: ReadonlyArray<number>, share: number): number => sorte
 
 const sort = (values: ReadonlyArray<number>): Array<number> => values.toSorted((a, b) => a - b)
 
+/** The median of values in any order; of an even number of them the lower middle one. */
 export const median = (values: ReadonlyArray<number>): number => quantile(sort(values), 0.5)
 
 /** Draws one system's rounds together. */

@@ -19,10 +19,13 @@ export interface Running {
   readonly sample: Sampler
   /** Makes the first worker's handler never return; resolves when the driver has been told that the worker is gone. */
   readonly hang?: () => Promise<void>
+  /** Ends the workers; resolves when they are gone. */
   readonly stop: () => Promise<void>
 }
 
+/** What a module under `systems/` exports: how to get workers up. */
 export interface System {
+  /** Starts the workers; resolves when they can be asked. */
   readonly start: (setting: Setting) => Promise<Running>
 }
 

@@ -15,6 +15,7 @@ export const modules = {
   pipe: of("Pipe"),
   "exit-event": of("ExitEvent")
 }
+/** A system's name in results. */
 export type Name = keyof typeof modules
 
 /** Those that answer typed or untyped calls of many workers, Phalanx first. */

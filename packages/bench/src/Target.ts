@@ -1,6 +1,7 @@
 /** What Phalanx wants to reach, judged on the rows of one run. */
 import type { Row } from "./Row.ts"
 
+/** One thing to reach: the bench it is judged on, what it says in words, and how it is judged. */
 export interface Target {
   readonly bench: string
   readonly says: string
@@ -53,6 +54,7 @@ const within = (bench: string, says: string, rival: string, margin: number): Tar
 
 const micros = (value: number): string => `${value < 100 ? value.toFixed(1) : Math.round(value)} µs`
 
+/** All targets, in the order of the benches. */
 export const targets: ReadonlyArray<Target> = [
   atMost("hop", "queue alone, hot: p50 ≤ 5 µs", 5, { system: "phalanx-queue", show: micros }),
   atMost("call", "typed call of one worker, hot: p50 ≤ 30 µs", 30, { show: micros }),

@@ -38,6 +38,7 @@ export interface Route {
   readonly h: Float32Array
 }
 
+/** How an engine is made; every option has a default: one rank that holds the whole model. */
 export interface Options {
   /** Which rank of how many; decides the experts unless `experts` does. Default 0 of 1. */
   readonly rank?: number | undefined
@@ -70,6 +71,7 @@ export interface Stats {
   readonly blocks: number
 }
 
+/** One rank's weights, cache and steps; see the head of this module for their order. */
 export interface Engine {
   readonly config: Model.Config
   /** Most rows in a batch. */
@@ -109,6 +111,7 @@ export interface Engine {
   readonly writeKv: (slot: number, from: number, bytes: Uint8Array) => void
   readonly kvBytes: number
 
+  /** Whether an expert is held here. */
   readonly holds: (layer: number, expert: number) => boolean
   /** Reads an expert from the file. Nothing if it is held already. */
   readonly loadExpert: (layer: number, expert: number) => Effect.Effect<void, WeightsError>
@@ -116,7 +119,9 @@ export interface Engine {
   readonly expertBytes: (layer: number, expert: number) => Uint8Array<ArrayBuffer>
   /** Holds an expert whose bytes came from another rank. Throws a RangeError if they are not `Model.expertBytes` many. */
   readonly putExpert: (layer: number, expert: number, bytes: Uint8Array) => void
+  /** Gives an expert's room back to later ones. Throws a RangeError if it is not held. */
   readonly dropExpert: (layer: number, expert: number) => void
+  /** What it holds at the moment of the call. */
   readonly stats: () => Stats
 }
 

@@ -41,6 +41,7 @@ export class GenerationError extends Schema.TaggedError<GenerationError>()("Gene
   }
 }
 
+/** What to generate. */
 export interface Request {
   /** Bytes after byte 0. A headword ends in a line feed: `Generator.headword` makes one. Empty: the model begins with a headword. */
   readonly prompt: Uint8Array
@@ -72,6 +73,7 @@ export interface Step {
   readonly replies: ReadonlyArray<StepReply>
 }
 
+/** The ranks, the limits of one step, and who is told of it. */
 export interface Options {
   readonly ranks: Ranks
   /** Requests running at once on one owner, 1 to 32; more wait. Default 8. */
@@ -92,6 +94,7 @@ export const headword = (word: string): Uint8Array => new TextEncoder().encode(w
 /** Bytes the model can hold: byte 0, prompt and output. */
 export const context = 512
 
+/** The service that writes: many requests at once, each a stream of bytes or a whole text. */
 export class Generator extends Context.Service<Generator, {
   /** Bytes as they are written. Interrupting the stream's reader cancels the request. */
   readonly stream: (request: Request) => Stream.Stream<Event, PromptError | GenerationError>

@@ -32,7 +32,9 @@ export interface Token {
   readonly finish: "stop" | "length" | undefined
 }
 
+/** The requests that wait and run, and the next step made of them. */
 export interface Scheduler {
+  /** Puts a request behind those that wait; a later `plan` opens it. */
   readonly submit: (opening: Opening) => void
   /** Forgets a request; its owner is told in the next plan. */
   readonly cancel: (id: number) => void
@@ -42,6 +44,7 @@ export interface Scheduler {
   readonly receive: (tokens: Iterable<readonly [id: number, byte: number]>) => ReadonlyArray<Token>
   /** Requests running at each coordinate of `dp`. */
   readonly running: () => ReadonlyArray<number>
+  /** Requests submitted that no plan has opened yet. */
   readonly waiting: () => number
 }
 

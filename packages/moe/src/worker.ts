@@ -27,6 +27,7 @@ interface Clock {
 
 const weights = new URL(import.meta.url).searchParams.get("weights")
 
+/** The worker that serves `Moe` as one rank of a mesh of `dp` × `tp`; the parameter `weights` of its URL names another file of weights. */
 export default Worker.make(
   Moe,
   Moe.toLayer(Effect.gen(function*() {
