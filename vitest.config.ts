@@ -8,7 +8,8 @@ export default defineConfig({
     pool: "forks",
     // Most tests start processes of their own; more files at once would only measure each other's load.
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 20_000
+    // Starting processes takes a busy machine, or one whose caches are cold, many seconds; a test that hangs is found all the same.
+    testTimeout: 60_000,
+    hookTimeout: 60_000
   }
 })
