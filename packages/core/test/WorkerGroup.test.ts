@@ -55,6 +55,19 @@ const guarded = Worker.make(
 
 class Slows extends WorkerGroup.Service<Slows>()("test/Slows", { protocol: Slow, mesh, entry: slow }) {}
 
+/** A tracer, and every span that it has made. */
+const collecting = () => {
+  const spans: Array<Tracer.Span> = []
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    }
+  })
+  return { spans, tracer }
+}
+
 describe("WorkerGroup", () => {
   it.effect("CO-3: a timeout runs on the test clock and takes no time", () =>
     Effect.gen(function*() {
@@ -125,14 +138,7 @@ describe("WorkerGroup", () => {
 
   it.live("CO-11: one span tree covers the driver and the workers", () =>
     Effect.gen(function*() {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { spans, tracer } = collecting()
       // In memory the workers share the driver's tracer, so one list has both sides.
       yield* Effect.flatMap(WorkerGroup.make(Slow, { mesh, entry: slow }), (group) => Effect.withSpan(group.call.rank(), "root")).pipe(
         Effect.withTracer(tracer)
@@ -166,14 +172,7 @@ describe("WorkerGroup", () => {
 
   it.live("CO-11: the span of fork and of stream lasts until the last answer is in", () =>
     Effect.gen(function*() {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { spans, tracer } = collecting()
       yield* Effect.gen(function*() {
         const group = yield* WorkerGroup.make(Slow, { mesh, entry: slow })
         const fibers = yield* group.fork.slow(undefined, { timeout: "5 millis" })
