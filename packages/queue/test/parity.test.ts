@@ -11,10 +11,10 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import process from "node:process"
 import * as Codec from "../src/internal/codec.ts"
-import { Ringer } from "../src/internal/doorbell.ts"
+import { find, Ringer } from "../src/internal/doorbell.ts"
 import { libc } from "../src/internal/libc.ts"
 import { MappedMemory } from "../src/internal/memory.ts"
-import * as Poller from "../src/internal/poller.ts"
+import { Poller, type Source } from "../src/internal/poller.ts"
 import * as Segment from "../src/internal/segment.ts"
 import { resolve, spinWith } from "../src/internal/shmOptions.ts"
 
@@ -35,7 +35,7 @@ const doorbell = Effect.gen(function*() {
   )
   const memory = new MappedMemory(new ArrayBuffer(64))
   const ringer = yield* Effect.acquireRelease(
-    Effect.sync(() => new Ringer(folder, name, { memory, index: 0 })),
+    Effect.sync(() => new Ringer(find(folder, name), { memory, index: 0 })),
     (ringer) => Effect.sync(() => ringer.close())
   )
   const strokes = (): number => {
@@ -79,12 +79,13 @@ describe("waking", () => {
       let published = false
       const seen: Array<string> = []
       yield* Effect.callback<void>((resume) => {
-        const source: Poller.Source = {
+        const poller = new Poller()
+        const source: Source = {
           poll: () => {
             if (!published) return false
             published = false
             seen.push("taken")
-            Poller.drop(source)
+            poller.drop(source)
             resume(Effect.void)
             return true
           },
@@ -96,7 +97,7 @@ describe("waking", () => {
           },
           spin: () => 0
         }
-        Poller.add(source)
+        poller.add(source)
       })
       assert.deepStrictEqual(seen.slice(-3), ["parks", "wakes", "taken"])
     }))

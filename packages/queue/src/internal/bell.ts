@@ -6,20 +6,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Doorbell from "./doorbell.ts"
-import type { Word } from "./memory.ts"
-import * as Poller from "./poller.ts"
+import type { Host, Hung } from "./host.ts"
+import type { Machine, Word } from "./memory.ts"
 import * as Segment from "./segment.ts"
 
-interface Hung {
-  readonly name: string
-  readonly scope: Scope.Closeable
-  users: number
-}
-
-const hung = new Map<string, Hung>()
-
 /** The name of this process's doorbell in the folder, for the group whose files have this prefix; taken down with its last user. */
-export const acquire = (folder: string, prefix: string): Effect.Effect<string, QueueError, Scope.Scope> => {
+export const acquire = (host: Host, folder: string, prefix: string): Effect.Effect<string, QueueError, Scope.Scope> => {
+  const { hung, machine, poller } = host
   const key = `${folder}/${prefix}`
   return Effect.map(
     Effect.acquireRelease(
@@ -30,7 +23,7 @@ export const acquire = (folder: string, prefix: string): Effect.Effect<string, Q
           return Effect.succeed(present)
         }
         const created: Hung = { name: Segment.name(prefix), scope: Scope.makeUnsafe(), users: 1 }
-        return Effect.map(Doorbell.hang(folder, created.name, Poller.wake).pipe(Scope.provide(created.scope)), () => {
+        return Effect.map(machine.park(folder, created.name, poller.wake).pipe(Scope.provide(created.scope)), () => {
           hung.set(key, created)
           return created
         })
@@ -50,11 +43,13 @@ export const acquire = (folder: string, prefix: string): Effect.Effect<string, Q
 export class LazyRinger {
   private ringer: Doorbell.Ringer | undefined
   private broken = false
+  private readonly machine: Machine
   private readonly folder: string
   private readonly name: () => string
   private readonly parked: Word
 
-  constructor(folder: string, name: () => string, parked: Word) {
+  constructor(machine: Machine, folder: string, name: () => string, parked: Word) {
+    this.machine = machine
     this.folder = folder
     this.name = name
     this.parked = parked
@@ -74,7 +69,7 @@ export class LazyRinger {
     if (this.parked.memory.load(this.parked.index) === 0) return undefined
     if (this.ringer === undefined && !this.broken) {
       try {
-        this.ringer = new Doorbell.Ringer(this.folder, this.name(), this.parked)
+        this.ringer = new Doorbell.Ringer(this.machine.wake(this.folder, this.name()), this.parked)
       } catch {
         // A process that ends takes its doorbell down: there is nobody to wake.
         this.broken = true

@@ -10,7 +10,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import { errorName, libc } from "./libc.ts"
-import type { Word } from "./memory.ts"
+import type { Bell, Word } from "./memory.ts"
 import { failure, isName, remove } from "./segment.ts"
 
 // Reading and writing both, so that it neither ends nor breaks when the process at the other end does.
@@ -56,19 +56,39 @@ export const hang = (folder: string, name: string, onRing: () => void): Effect.E
   )
 }
 
+/** Another process's doorbell. Throws `QueueError`. */
+export const find = (folder: string, name: string): Bell => {
+  const path = Path.join(folder, name)
+  if (!isName(name)) throw failure("open doorbell", path, "not the name of a doorbell")
+  let fd: number | undefined
+  try {
+    fd = open(path)
+  } catch (cause) {
+    throw refuse("open doorbell", path)(cause)
+  }
+  return {
+    ring: () => {
+      if (fd === undefined) return
+      try {
+        Fs.writeSync(fd, stroke, 0, 1)
+      } catch {
+        // A full FIFO wakes its reader as well as one more byte would.
+      }
+    },
+    close: () => {
+      if (fd !== undefined) Fs.closeSync(fd)
+      fd = undefined
+    }
+  }
+}
+
 /** Another process's doorbell, and the word that says whether it has to be rung. */
 export class Ringer {
-  private fd: number | undefined
+  private readonly bell: Bell
   private readonly parked: Word
 
-  constructor(folder: string, name: string, parked: Word) {
-    const path = Path.join(folder, name)
-    if (!isName(name)) throw failure("open doorbell", path, "not the name of a doorbell")
-    try {
-      this.fd = open(path)
-    } catch (cause) {
-      throw refuse("open doorbell", path)(cause)
-    }
+  constructor(bell: Bell, parked: Word) {
+    this.bell = bell
     this.parked = parked
   }
 
@@ -80,7 +100,7 @@ export class Ringer {
     const { index, memory } = this.parked
     for (let left = memory.load(index); left > 0;) {
       const seen = memory.compareExchange(index, left, left - 1)
-      if (seen === left) return left === 1 ? this.ring() : undefined
+      if (seen === left) return left === 1 ? this.bell.ring() : undefined
       left = seen
     }
   }
@@ -90,22 +110,12 @@ export class Ringer {
     const { index, memory } = this.parked
     for (let left = memory.load(index); left > 0;) {
       const seen = memory.compareExchange(index, left, 0)
-      if (seen === left) return this.ring()
+      if (seen === left) return this.bell.ring()
       left = seen
     }
   }
 
-  private ring(): void {
-    if (this.fd === undefined) return
-    try {
-      Fs.writeSync(this.fd, stroke, 0, 1)
-    } catch {
-      // A full FIFO wakes its reader as well as one more byte would.
-    }
-  }
-
   close(): void {
-    if (this.fd !== undefined) Fs.closeSync(this.fd)
-    this.fd = undefined
+    this.bell.close()
   }
 }

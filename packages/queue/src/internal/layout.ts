@@ -2,7 +2,7 @@
  * Where everything lies in the segments. `WIRE.md` has the same in words. Every word that one process writes while others read it
  * has a line of 64 bytes to itself.
  */
-import type { MappedMemory, Word } from "./memory.ts"
+import type { Memory, Word } from "./memory.ts"
 import { type Geometry, Ring } from "./ring.ts"
 
 const magic = 0x58484c50
@@ -28,7 +28,7 @@ export interface Lane {
   readonly consumed: Word
 }
 
-const lane = (memory: MappedMemory, geometry: Geometry & { readonly consumed: number }): Lane => ({
+const lane = (memory: Memory, geometry: Geometry & { readonly consumed: number }): Lane => ({
   ring: new Ring(memory, geometry),
   consumed: { memory, index: geometry.consumed }
 })
@@ -43,7 +43,7 @@ export const group = {
   /** How many processes use the group's queues, the driver included. */
   processes: wordOf(2),
   bytes: (ringBytes: number): number => 8 * line + ringBytes,
-  ring: (memory: MappedMemory, ringBytes: number, ranks: number): Ring =>
+  ring: (memory: Memory, ringBytes: number, ranks: number): Ring =>
     new Ring(memory, { written: wordOf(3), wantsRoom: wordOf(4), data: 8 * line, capacity: ringBytes, tags: rankTags(ranks) })
 }
 
@@ -56,11 +56,13 @@ export interface LaneSizes {
   readonly reply: number
 }
 
-const setName = (memory: MappedMemory, word: number, name: string): void => {
-  memory.bytes.set(new TextEncoder().encode(name), word * 4)
+const setName = (memory: Memory, word: number, name: string): void => {
+  const bytes = new TextEncoder().encode(name)
+  memory.write(word * 4, bytes.length, bytes, 0)
 }
-const getName = (memory: MappedMemory, word: number): string => {
-  const bytes = memory.bytes.slice(word * 4, word * 4 + 2 * line)
+const getName = (memory: Memory, word: number): string => {
+  const bytes = new Uint8Array(2 * line)
+  memory.read(word * 4, bytes.length, bytes, 0)
   return new TextDecoder().decode(bytes.subarray(0, Math.max(0, bytes.indexOf(0))))
 }
 
@@ -74,13 +76,12 @@ export const rank = {
   parked: wordOf(2),
   consumed: wordOf(3),
   bytes: (sizes: LaneSizes): number => rankData + sizes.control + sizes.private + sizes.reply,
-  control: (memory: MappedMemory, sizes: LaneSizes): Lane => lane(memory, laneWords(4, rankData, sizes.control, 0)),
-  private: (memory: MappedMemory, sizes: LaneSizes): Lane => lane(memory, laneWords(7, rankData + sizes.control, sizes.private, 0)),
-  reply: (memory: MappedMemory, sizes: LaneSizes): Lane =>
-    lane(memory, laneWords(10, rankData + sizes.control + sizes.private, sizes.reply, 0)),
+  control: (memory: Memory, sizes: LaneSizes): Lane => lane(memory, laneWords(4, rankData, sizes.control, 0)),
+  private: (memory: Memory, sizes: LaneSizes): Lane => lane(memory, laneWords(7, rankData + sizes.control, sizes.private, 0)),
+  reply: (memory: Memory, sizes: LaneSizes): Lane => lane(memory, laneWords(10, rankData + sizes.control + sizes.private, sizes.reply, 0)),
   /** The name of the worker's doorbell: ASCII, ended by a zero byte, at most 127. */
-  setBell: (memory: MappedMemory, name: string): void => setName(memory, wordOf(bellLine), name),
-  bell: (memory: MappedMemory): string => getName(memory, wordOf(bellLine))
+  setBell: (memory: Memory, name: string): void => setName(memory, wordOf(bellLine), name),
+  bell: (memory: Memory): string => getName(memory, wordOf(bellLine))
 }
 
 /** The segment of one rank's lanes to every other rank. Tags: channel, sequence. */
@@ -88,7 +89,7 @@ export const peers = {
   header: 0,
   parked: wordOf(1),
   bytes: (ranks: number, laneBytes: number): number => align(2 * line + ranks * 3 * line) + ranks * laneBytes,
-  lane: (memory: MappedMemory, ranks: number, laneBytes: number, to: number): Lane =>
+  lane: (memory: Memory, ranks: number, laneBytes: number, to: number): Lane =>
     lane(memory, laneWords(2 + to * 3, align(2 * line + ranks * 3 * line) + to * laneBytes, laneBytes, 2))
 }
 
@@ -103,24 +104,24 @@ export const queue = {
   /** 0 until all readers have attached, then 1; 2 once the writer has closed the queue. */
   phase: wordOf(2),
   bytes: (readers: number, capacity: number): number => queueData(readers) + capacity,
-  ring: (memory: MappedMemory, readers: number, capacity: number): Ring =>
+  ring: (memory: Memory, readers: number, capacity: number): Ring =>
     new Ring(memory, { written: wordOf(3), wantsRoom: wordOf(4), data: queueData(readers), capacity, tags: 2 }),
   /** One of `State`. */
   state: (reader: number): number => readerWord(reader, 0),
   parked: (reader: number): number => readerWord(reader, 1),
   consumed: (reader: number): number => readerWord(reader, 2),
   pid: (reader: number): number => readerWord(reader, 0) + 1,
-  setBell: (memory: MappedMemory, reader: number, name: string): void => setName(memory, readerWord(reader, 3), name),
-  bell: (memory: MappedMemory, reader: number): string => getName(memory, readerWord(reader, 3))
+  setBell: (memory: Memory, reader: number, name: string): void => setName(memory, readerWord(reader, 3), name),
+  bell: (memory: Memory, reader: number): string => getName(memory, readerWord(reader, 3))
 }
 
 /** Marks a segment as ours. */
-export const sign = (memory: MappedMemory, numbers: ReadonlyArray<number>): void => {
+export const sign = (memory: Memory, numbers: ReadonlyArray<number>): void => {
   memory.set(0, magic)
   memory.set(1, version)
   numbers.forEach((number, index) => memory.set(2 + index, number))
 }
 
 /** Whether a segment is one of ours with these numbers in its header. */
-export const isSigned = (memory: MappedMemory, numbers: ReadonlyArray<number>): boolean =>
+export const isSigned = (memory: Memory, numbers: ReadonlyArray<number>): boolean =>
   memory.get(0) === magic && memory.get(1) === version && numbers.every((number, index) => memory.get(2 + index) === number)

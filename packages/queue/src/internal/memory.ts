@@ -1,7 +1,10 @@
 /**
- * What the rings are written against: words that processes share, and bytes. A simulation puts its own memory here, with a point of
- * preemption at every access.
+ * What the queues are written against: words that processes share, and bytes, and doorbells to sleep by. A simulation puts its own machine here,
+ * with a point of preemption at every access, park and wake.
  */
+import type { QueueError } from "@phalanx/core/QueueError"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 
 export interface Memory {
   /** Sequentially consistent, on the 32-bit word of this index. */
@@ -20,6 +23,28 @@ export interface Memory {
 export interface Word {
   readonly memory: Memory
   readonly index: number
+}
+
+/** The doorbell of another process. */
+export interface Bell {
+  readonly ring: () => void
+  readonly close: () => void
+}
+
+/** What the processes of one machine find each other's memory and doorbells by: the names of files in a folder. */
+export interface Machine {
+  /** Fails unless the folder has room for all the segments that its caller is going to need. */
+  readonly reserve: (operation: string, folder: string, bytes: number) => Effect.Effect<void, QueueError>
+  /** A new zeroed segment, removed when the scope closes. */
+  readonly create: (folder: string, name: string, bytes: number) => Effect.Effect<Memory, QueueError, Scope.Scope>
+  /** A segment that another process made, of at least so many bytes. */
+  readonly attach: (folder: string, name: string, bytes: number) => Effect.Effect<Memory, QueueError>
+  /** Removes every file whose name begins so when the last scope of this process that asked for it closes. */
+  readonly sweepAtEnd: (folder: string, prefix: string) => Effect.Effect<void, never, Scope.Scope>
+  /** A doorbell of this process: `onRing` is called on a turn of its event loop after somebody rang. Removed when the scope closes. */
+  readonly park: (folder: string, name: string, onRing: () => void) => Effect.Effect<void, QueueError, Scope.Scope>
+  /** Another process's doorbell. Throws `QueueError`. */
+  readonly wake: (folder: string, name: string) => Bell
 }
 
 /** Fewer bytes than this are copied one by one, which costs less than a view. */

@@ -1,5 +1,5 @@
 /**
- * When this process looks into its rings. There is one poller a process: it looks on every turn of the event loop while that pays, then parks.
+ * When a process looks into its rings. There is one poller a process: it looks on every turn of the event loop while that pays, then parks.
  * A parked process uses no processor time and is woken by its doorbell.
  *
  * Whether looking pays is judged by what came of it: each time it was in vain, about twice as many occasions as before pass without it, up to
@@ -42,126 +42,129 @@ class Habit {
   }
 }
 
-const sources = new Set<Source>()
-let parked = true
-let endedAt = 0
-/** When frames ceased; 0 while they come. From then on the poller looks before it parks, if that is worthwhile. */
-let dryAt = 0
-let looking = false
-const looks = new Habit()
-/** Looking on in the same turn, for the answer to what was just delivered, while all else that this process does waits. */
-const answers = new Habit()
+/** The poller of a process that has nothing to look into yet. */
+export class Poller {
+  private readonly sources = new Set<Source>()
+  private parked = true
+  private endedAt = 0
+  /** When frames ceased; 0 while they come. From then on the poller looks before it parks, if that is worthwhile. */
+  private dryAt = 0
+  private looking = false
+  private readonly looks = new Habit()
+  /** Looking on in the same turn, for the answer to what was just delivered, while all else that this process does waits. */
+  private readonly answers = new Habit()
 
-const anyReady = (): boolean => {
-  for (const source of sources) if (source.ready()) return true
-  return false
-}
+  private anyReady(): boolean {
+    for (const source of this.sources) if (source.ready()) return true
+    return false
+  }
 
-const pollAll = (): boolean => {
-  let worked = false
-  for (const source of sources) worked = source.poll() || worked
-  return worked
-}
+  private pollAll(): boolean {
+    let worked = false
+    for (const source of this.sources) worked = source.poll() || worked
+    return worked
+  }
 
-const tryPark = (): boolean => {
-  for (const source of sources) source.park(1)
-  if (!anyReady()) {
-    parked = true
+  private tryPark(): boolean {
+    for (const source of this.sources) source.park(1)
+    if (!this.anyReady()) {
+      this.parked = true
+      return true
+    }
+    for (const source of this.sources) source.park(0)
+    return false
+  }
+
+  private allowedMillis(): number {
+    let micros = 0
+    for (const source of this.sources) micros = Math.max(micros, source.spin())
+    return micros / 1000
+  }
+
+  private ceased(now: number, allowed: number): void {
+    this.dryAt = now
+    this.looking = allowed > 0 && this.looks.isWorthwhile()
+  }
+
+  private resumed(found: boolean): void {
+    this.dryAt = 0
+    if (this.looking) this.looks.tell(found)
+    this.looking = false
+  }
+
+  /** Looks for as long as that is this process's best use; whether to look again on the next turn. */
+  private lookNow(): boolean {
+    const start = performance.now()
+    const allowed = this.allowedMillis()
+    let until = start - this.endedAt < idleLoopMillis ? start + lookMillis : start
+    let now = start
+    let answering = false
+    let vain = 0
+    for (;;) {
+      if (this.pollAll()) {
+        if (this.dryAt > 0) this.resumed(true)
+        if (answering) this.answers.tell(true)
+        answering = false
+        vain = 0
+        now = performance.now()
+        if (now - start < turnMillis) continue
+        break
+      }
+      // Reading the clock costs as much as looking a few times.
+      if (++vain % 16 === 0) now = performance.now()
+      if (this.dryAt === 0) {
+        this.ceased(now, allowed)
+        answering = this.looking && this.answers.isWorthwhile()
+        if (answering) until = now + answerMillis
+      }
+      if (!this.looking || now - this.dryAt >= allowed) {
+        this.resumed(false)
+        if (this.tryPark()) return false
+        break
+      }
+      if (now >= until) break
+    }
+    if (answering) this.answers.tell(false)
+    this.endedAt = now
     return true
   }
-  for (const source of sources) source.park(0)
-  return false
-}
 
-const allowedMillis = (): number => {
-  let micros = 0
-  for (const source of sources) micros = Math.max(micros, source.spin())
-  return micros / 1000
-}
-
-const ceased = (now: number, allowed: number): void => {
-  dryAt = now
-  looking = allowed > 0 && looks.isWorthwhile()
-}
-
-const resumed = (found: boolean): void => {
-  dryAt = 0
-  if (looking) looks.tell(found)
-  looking = false
-}
-
-/** Looks for as long as that is this process's best use; whether to look again on the next turn. */
-const lookNow = (): boolean => {
-  const start = performance.now()
-  const allowed = allowedMillis()
-  let until = start - endedAt < idleLoopMillis ? start + lookMillis : start
-  let now = start
-  let answering = false
-  let vain = 0
-  for (;;) {
-    if (pollAll()) {
-      if (dryAt > 0) resumed(true)
-      if (answering) answers.tell(true)
-      answering = false
-      vain = 0
-      now = performance.now()
-      if (now - start < turnMillis) continue
-      break
+  private readonly turn = (): void => {
+    if (this.sources.size === 0) {
+      this.parked = true
+      return
     }
-    // Reading the clock costs as much as looking a few times.
-    if (++vain % 16 === 0) now = performance.now()
-    if (dryAt === 0) {
-      ceased(now, allowed)
-      answering = looking && answers.isWorthwhile()
-      if (answering) until = now + answerMillis
+    let again = true
+    try {
+      again = this.lookNow()
+    } finally {
+      if (again) setImmediate(this.turn)
     }
-    if (!looking || now - dryAt >= allowed) {
-      resumed(false)
-      if (tryPark()) return false
-      break
-    }
-    if (now >= until) break
   }
-  if (answering) answers.tell(false)
-  endedAt = now
-  return true
-}
 
-const turn = (): void => {
-  if (sources.size === 0) {
-    parked = true
-    return
+  /** Looks at once; for when a doorbell has rung. */
+  readonly wake = (): void => {
+    if (!this.parked) return
+    this.parked = false
+    for (const source of this.sources) source.park(0)
+    this.turn()
   }
-  let again = true
-  try {
-    again = lookNow()
-  } finally {
-    if (again) setImmediate(turn)
+
+  /** Looks on a later turn of the event loop, so that what a source waits for is judged anew. */
+  readonly look = (): void => {
+    if (!this.parked) return
+    this.parked = false
+    for (const source of this.sources) source.park(0)
+    setImmediate(this.turn)
   }
-}
 
-/** Looks at once; for when a doorbell has rung. */
-export const wake = (): void => {
-  if (!parked) return
-  parked = false
-  for (const source of sources) source.park(0)
-  turn()
-}
+  /** Looks into this source from now on, first on a later turn of the event loop. */
+  add(source: Source): void {
+    this.sources.add(source)
+    this.look()
+  }
 
-/** Looks on a later turn of the event loop, so that what a source waits for is judged anew. */
-export const look = (): void => {
-  if (!parked) return
-  parked = false
-  for (const source of sources) source.park(0)
-  setImmediate(turn)
-}
-
-/** Looks into this source from now on, first on a later turn of the event loop. */
-export const add = (source: Source): void => {
-  sources.add(source)
-  look()
-}
-
-export const drop = (source: Source): void => {
-  sources.delete(source)
+  drop(source: Source): void {
+    this.sources.delete(source)
+  }
 }

@@ -9,9 +9,10 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
-import { MappedMemory } from "./memory.ts"
-import * as Poller from "./poller.ts"
+import type { Memory } from "./memory.ts"
+import type { Source } from "./poller.ts"
 import { Requests } from "./requests.ts"
 import { Assembly, Reader } from "./ring.ts"
 import * as Segment from "./segment.ts"
@@ -43,7 +44,7 @@ class ShmPacked implements Packed {
 
 interface Connection {
   readonly rank: number
-  readonly memory: MappedMemory
+  readonly memory: Memory
   readonly scope: Scope.Closeable
   readonly control: Writer
   readonly private: Writer
@@ -56,17 +57,19 @@ const writerOf = (lane: Layout.Lane): Writer => new Writer(lane.ring, lane.consu
 
 export const open = Effect.fnUntraced(function*(layer: Resolved, options: PublisherOptions) {
   const { folder } = layer
+  const host = yield* Host
+  const { machine, poller } = host
   const prefix = Segment.prefix(options.group, options.secret)
   const sizes: Layout.LaneSizes = { control: Math.max(4096, layer.laneBytes / 4), private: layer.laneBytes, reply: layer.laneBytes }
   const bytes = Layout.group.bytes(layer.ringBytes)
-  yield* Segment.reserve("open queues", folder, bytes + options.ranks * Layout.rank.bytes(sizes))
+  yield* machine.reserve("open queues", folder, bytes + options.ranks * Layout.rank.bytes(sizes))
   // Closed last: whatever killed workers have left behind.
-  yield* Segment.sweepAtEnd(folder, prefix)
+  yield* machine.sweepAtEnd(folder, prefix)
 
   const ringName = Segment.name(prefix)
-  const memory = new MappedMemory(yield* Segment.create(folder, ringName, bytes))
+  const memory = yield* machine.create(folder, ringName, bytes)
   Layout.sign(memory, [options.ranks, layer.ringBytes])
-  const bell = yield* Bell.acquire(folder, prefix)
+  const bell = yield* Bell.acquire(host, folder, prefix)
   const requests = new Requests(Layout.group.ring(memory, layer.ringBytes, options.ranks), patience)
   const connections = new Map<number, Connection>()
   let timer: NodeJS.Timeout | undefined
@@ -131,7 +134,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     return worked
   }
 
-  const source: Poller.Source = {
+  const source: Source = {
     poll: () => {
       let worked = false
       for (const connection of connections.values()) {
@@ -160,10 +163,10 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     spin: () => spinWith(layer, connections.size + 1)
   }
   yield* Effect.acquireRelease(
-    Effect.sync(() => Poller.add(source)),
+    Effect.sync(() => poller.add(source)),
     () =>
       Effect.sync(() => {
-        Poller.drop(source)
+        poller.drop(source)
         clearTimeout(timer)
         for (const connection of connections.values()) close(connection, Layout.State.closed)
       })
@@ -175,11 +178,9 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     if (former !== undefined) close(former, Layout.State.replaced)
     const scope = Scope.makeUnsafe()
     const lanesName = Segment.name(prefix)
-    const lanes = new MappedMemory(
-      yield* Segment.create(folder, lanesName, Layout.rank.bytes(sizes)).pipe(
-        Scope.provide(scope),
-        Effect.tapError(() => Scope.close(scope, Exit.void))
-      )
+    const lanes = yield* machine.create(folder, lanesName, Layout.rank.bytes(sizes)).pipe(
+      Scope.provide(scope),
+      Effect.tapError(() => Scope.close(scope, Exit.void))
     )
     Layout.sign(lanes, [rank, incarnation, sizes.control, sizes.private, sizes.reply])
     const reply = Layout.rank.reply(lanes, sizes)
@@ -190,7 +191,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       control: writerOf(Layout.rank.control(lanes, sizes)),
       private: writerOf(Layout.rank.private(lanes, sizes)),
       replies: new Reader(reply.ring, reply.consumed, new Assembly(frameLimit, keptFrame)),
-      ringer: new Bell.LazyRinger(folder, () => Layout.rank.bell(lanes), { memory: lanes, index: Layout.rank.parked }),
+      ringer: new Bell.LazyRinger(machine, folder, () => Layout.rank.bell(lanes), { memory: lanes, index: Layout.rank.parked }),
       open: true
     }
     requests.connect(rank, { memory: lanes, index: Layout.rank.consumed }, connection.private)

@@ -2,9 +2,9 @@
 import type { Handle, PeerLanes, Peers, PeersOptions } from "@phalanx/core/MessageQueues"
 import * as Effect from "effect/Effect"
 import * as Bell from "./bell.ts"
+import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
-import { MappedMemory } from "./memory.ts"
-import * as Poller from "./poller.ts"
+import type { Source } from "./poller.ts"
 import { Assembly, Reader } from "./ring.ts"
 import * as Segment from "./segment.ts"
 import { batch, decode, frameLimit, keptBytes, mismatch, PeerHandle, type Resolved, spinWith } from "./shmOptions.ts"
@@ -20,24 +20,26 @@ interface Peer {
 
 export const peers = Effect.fnUntraced(function*(layer: Resolved, options: PeersOptions) {
   const { folder, laneBytes } = layer
+  const host = yield* Host
+  const { machine, poller } = host
   const { rank: self, ranks } = options
   const prefix = Segment.prefix(options.group, options.secret)
   const segment = Segment.name(prefix)
   const bytes = Layout.peers.bytes(ranks, laneBytes)
-  yield* Segment.reserve("open lanes between ranks", folder, bytes)
-  const memory = new MappedMemory(yield* Segment.create(folder, segment, bytes))
+  yield* machine.reserve("open lanes between ranks", folder, bytes)
+  const memory = yield* machine.create(folder, segment, bytes)
   Layout.sign(memory, [self, ranks, laneBytes])
-  const bell = yield* Bell.acquire(folder, prefix)
+  const bell = yield* Bell.acquire(host, folder, prefix)
 
   const link = Effect.fnUntraced(function*(handle: Handle, rank: number) {
     const data = yield* decode(PeerHandle, handle)
-    const theirs = new MappedMemory(yield* Segment.attach(data.folder, data.segment, Layout.peers.bytes(data.ranks, data.laneBytes)))
+    const theirs = yield* machine.attach(data.folder, data.segment, Layout.peers.bytes(data.ranks, data.laneBytes))
     if (data.rank !== rank || !Layout.isSigned(theirs, [rank, data.ranks, data.laneBytes]) || self >= data.ranks) {
       return yield* mismatch(data.segment)
     }
     const outgoing = Layout.peers.lane(memory, ranks, laneBytes, rank)
     const incoming = Layout.peers.lane(theirs, data.ranks, data.laneBytes, self)
-    const ringer = new Bell.LazyRinger(data.folder, () => data.bell, { memory: theirs, index: Layout.peers.parked })
+    const ringer = new Bell.LazyRinger(machine, data.folder, () => data.bell, { memory: theirs, index: Layout.peers.parked })
     yield* Effect.addFinalizer(() => Effect.sync(() => ringer.close()))
     const peer: Peer = {
       rank,
@@ -74,7 +76,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
       if (rank !== self) others.push(yield* link(handles[rank]!, rank))
     }
     const byRank = new Map(others.map((peer) => [peer.rank, peer]))
-    const source: Poller.Source = {
+    const source: Source = {
       poll: () => {
         let worked = false
         for (const peer of others) {
@@ -92,7 +94,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
       park: (parked) => memory.store(Layout.peers.parked, parked === 0 ? 0 : Math.max(1, options.awaited?.() ?? 1)),
       spin: () => spinWith(layer, ranks)
     }
-    yield* Effect.acquireRelease(Effect.sync(() => Poller.add(source)), () => Effect.sync(() => Poller.drop(source)))
+    yield* Effect.acquireRelease(Effect.sync(() => poller.add(source)), () => Effect.sync(() => poller.drop(source)))
     const tags = new Int32Array(2)
     const lanes: PeerLanes = {
       send: (to, channel, sequence, data) => {
@@ -108,7 +110,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
         if (fits) peer.ringer.wake()
         else peer.ringer.rouse()
       },
-      look: Poller.look
+      look: poller.look
     }
     return lanes
   })

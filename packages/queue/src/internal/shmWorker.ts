@@ -4,9 +4,9 @@ import { QueueError } from "@phalanx/core/QueueError"
 import * as Effect from "effect/Effect"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
-import { MappedMemory } from "./memory.ts"
-import * as Poller from "./poller.ts"
+import type { Source } from "./poller.ts"
 import { Assembly, LAPPED, Reader } from "./ring.ts"
 import * as Segment from "./segment.ts"
 import { batch, decode, frameLimit, GroupHandle, keptFrame, mismatch, type Resolved, spinWith } from "./shmOptions.ts"
@@ -19,14 +19,16 @@ const goodbyes: Record<number, string> = {
 
 export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handle, options: SubscriberOptions) {
   const data = yield* decode(GroupHandle, handle)
+  const host = yield* Host
+  const { machine, poller } = host
   const sizes: Layout.LaneSizes = data
-  const ringMemory = new MappedMemory(yield* Segment.attach(data.folder, data.ring, Layout.group.bytes(data.ringBytes)))
-  const memory = new MappedMemory(yield* Segment.attach(data.folder, data.lanes, Layout.rank.bytes(sizes)))
+  const ringMemory = yield* machine.attach(data.folder, data.ring, Layout.group.bytes(data.ringBytes))
+  const memory = yield* machine.attach(data.folder, data.lanes, Layout.rank.bytes(sizes))
   if (!Layout.isSigned(ringMemory, [data.ranks, data.ringBytes])) return yield* mismatch(data.ring)
   if (!Layout.isSigned(memory, [data.rank, data.incarnation, sizes.control, sizes.private, sizes.reply])) return yield* mismatch(data.lanes)
 
-  const bell = yield* Bell.acquire(data.folder, Segment.prefixOf(data.lanes))
-  const driver = new Bell.LazyRinger(data.folder, () => data.bell, { memory: ringMemory, index: Layout.group.driverParked })
+  const bell = yield* Bell.acquire(host, data.folder, Segment.prefixOf(data.lanes))
+  const driver = new Bell.LazyRinger(machine, data.folder, () => data.bell, { memory: ringMemory, index: Layout.group.driverParked })
   yield* Effect.addFinalizer(() => Effect.sync(() => driver.close()))
 
   const controlLane = Layout.rank.control(memory, sizes)
@@ -54,7 +56,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
 
   const end = (): void => {
     alive = false
-    Poller.drop(source)
+    poller.drop(source)
     tellFlushed()
   }
 
@@ -114,7 +116,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
     return true
   }
 
-  const source: Poller.Source = {
+  const source: Source = {
     poll: () => {
       let worked = pollControl()
       if (alive) worked = pollRequests() || worked
@@ -141,7 +143,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
     Effect.suspend(() => {
       Layout.rank.setBell(memory, bell)
       if (memory.compareExchange(Layout.rank.state, Layout.State.open, Layout.State.attached) === Layout.State.open) {
-        Poller.add(source)
+        poller.add(source)
         return Effect.void
       }
       return Effect.fail(

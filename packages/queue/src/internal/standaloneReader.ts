@@ -7,9 +7,9 @@ import * as Stream from "effect/Stream"
 import process from "node:process"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
-import { MappedMemory } from "./memory.ts"
-import * as Poller from "./poller.ts"
+import type { Source } from "./poller.ts"
 import { Assembly, Reader } from "./ring.ts"
 import * as Segment from "./segment.ts"
 import { frameLimit, invalidHandle, keptBytes, mismatch, resolve, spinWith } from "./shmOptions.ts"
@@ -23,16 +23,18 @@ interface Message {
 export const attach = Effect.fnUntraced(function*(given: unknown, index: number) {
   const handle = yield* Schema.decodeUnknownEffect(Handle)(given).pipe(Effect.mapError(invalidHandle("queue")))
   const { capacity, folder, readers, segment } = handle
+  const host = yield* Host
+  const { machine, poller } = host
   const refuse = (issue: string, advice: string) => new QueueError({ operation: "attach to queue", where: segment, issue, advice })
   if (!Number.isInteger(index) || index < 0 || index >= readers) {
     return yield* refuse(`no reader ${index} of ${readers}`, "Attach as one of the readers that the queue was made for, counted from 0")
   }
-  const memory = new MappedMemory(yield* Segment.attach(folder, segment, Layout.queue.bytes(readers, capacity)))
+  const memory = yield* machine.attach(folder, segment, Layout.queue.bytes(readers, capacity))
   if (!Layout.isSigned(memory, [readers, capacity])) return yield* mismatch(segment)
 
   const layer = { ...resolve({ folder }), spinMicros: handle.spinMicros }
-  const bell = yield* Bell.acquire(folder, Segment.prefixOf(segment))
-  const writer = new Bell.LazyRinger(folder, () => handle.bell, { memory, index: Layout.queue.writerParked })
+  const bell = yield* Bell.acquire(host, folder, Segment.prefixOf(segment))
+  const writer = new Bell.LazyRinger(machine, folder, () => handle.bell, { memory, index: Layout.queue.writerParked })
   yield* Effect.addFinalizer(() => Effect.sync(() => writer.close()))
   const state = Layout.queue.state(index)
   const ring = Layout.queue.ring(memory, readers, capacity)
@@ -64,7 +66,7 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
     }
   }
 
-  const source: Poller.Source = {
+  const source: Source = {
     poll: () => {
       let worked = false
       while (takers.length > 0) {
@@ -93,13 +95,13 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
       if (memory.compareExchange(state, Layout.State.open, Layout.State.attached) !== Layout.State.open) {
         return Effect.fail(refuse(`reader ${index} has attached before`, "Each reader attaches once: number them, or make another queue"))
       }
-      Poller.add(source)
+      poller.add(source)
       writer.wake()
       return Effect.void
     }),
     () =>
       Effect.sync(() => {
-        Poller.drop(source)
+        poller.drop(source)
         for (const taker of takers.splice(0)) taker(Effect.fail(gone))
         if (memory.compareExchange(state, Layout.State.attached, Layout.State.left) === Layout.State.attached) writer.wake()
       })
@@ -110,7 +112,7 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
     if (found !== undefined) return found
     return Effect.callback<Message, QueueClosed | QueueError>((resume) => {
       takers.push(resume)
-      Poller.wake()
+      poller.wake()
       return Effect.sync(() => {
         takers = takers.filter((other) => other !== resume)
       })
@@ -132,7 +134,7 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
       const done = () => resume(closed() ? Effect.fail(gone) : Effect.void)
       if (memory.load(Layout.queue.phase) !== Phase.attaching) return done()
       readying.push(done)
-      Poller.wake()
+      poller.wake()
       return Effect.sync(() => {
         readying = readying.filter((other) => other !== done)
       })

@@ -5,9 +5,9 @@ import * as Effect from "effect/Effect"
 import * as Crypto from "node:crypto"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
-import { MappedMemory } from "./memory.ts"
-import * as Poller from "./poller.ts"
+import type { Source } from "./poller.ts"
 import * as Segment from "./segment.ts"
 import { powerOfTwo, resolve, type Resolved, spinWith } from "./shmOptions.ts"
 import { type Behind, describe, type Handle, Phase, QueueClosed, QueueTimeout } from "./standalone.ts"
@@ -40,6 +40,8 @@ const complaint = "60 seconds"
 export const make = Effect.fnUntraced(function*(options: Making) {
   const layer: Resolved = resolve(options)
   const { folder } = layer
+  const host = yield* Host
+  const { machine, poller } = host
   const { readers } = options
   const name = options.name ?? "queue"
   if (!(Number.isInteger(readers) && readers >= 1 && readers <= 1024) || !/^[A-Za-z0-9-]+$/.test(name)) {
@@ -53,12 +55,12 @@ export const make = Effect.fnUntraced(function*(options: Making) {
   const capacity = powerOfTwo(options.capacity ?? layer.ringBytes)
   const prefix = Segment.prefix(name, Crypto.randomBytes(16).toString("hex"))
   const bytes = Layout.queue.bytes(readers, capacity)
-  yield* Segment.reserve("make queue", folder, bytes)
-  yield* Segment.sweepAtEnd(folder, prefix)
+  yield* machine.reserve("make queue", folder, bytes)
+  yield* machine.sweepAtEnd(folder, prefix)
   const segment = Segment.name(prefix)
-  const memory = new MappedMemory(yield* Segment.create(folder, segment, bytes))
+  const memory = yield* machine.create(folder, segment, bytes)
   Layout.sign(memory, [readers, capacity])
-  const bell = yield* Bell.acquire(folder, prefix)
+  const bell = yield* Bell.acquire(host, folder, prefix)
   const handle: Handle = { folder, segment, bell, readers, capacity, spinMicros: layer.spinMicros }
 
   const writer = new Writer(Layout.queue.ring(memory, readers, capacity))
@@ -67,7 +69,7 @@ export const make = Effect.fnUntraced(function*(options: Making) {
     slots.set(reader, {
       reader,
       reading: writer.admit(-1, { memory, index: Layout.queue.consumed(reader) }),
-      ringer: new Bell.LazyRinger(folder, () => Layout.queue.bell(memory, reader), { memory, index: Layout.queue.parked(reader) })
+      ringer: new Bell.LazyRinger(machine, folder, () => Layout.queue.bell(memory, reader), { memory, index: Layout.queue.parked(reader) })
     })
   }
   let waiting: Array<Waiting> = []
@@ -118,7 +120,7 @@ export const make = Effect.fnUntraced(function*(options: Making) {
     return false
   }
 
-  const source: Poller.Source = {
+  const source: Source = {
     poll: () => {
       const worked = writer.ready() || someoneLeft()
       if (worked) {
@@ -137,7 +139,7 @@ export const make = Effect.fnUntraced(function*(options: Making) {
   const close = Effect.sync(() => {
     if (closed) return
     closed = true
-    Poller.drop(source)
+    poller.drop(source)
     writer.retain(() => false)
     memory.store(Layout.queue.phase, Phase.closed)
     for (const slot of slots.values()) {
@@ -147,7 +149,7 @@ export const make = Effect.fnUntraced(function*(options: Making) {
     for (const { written } of waiting.splice(0)) written()
     for (const resume of awaitingReady.splice(0)) resume()
   })
-  yield* Effect.acquireRelease(Effect.sync(() => Poller.add(source)), () => close)
+  yield* Effect.acquireRelease(Effect.sync(() => poller.add(source)), () => close)
 
   const behind = (): Array<Behind> =>
     [...slots.values()]
@@ -182,7 +184,7 @@ export const make = Effect.fnUntraced(function*(options: Making) {
         const done = () => resume(isWritten(rest) ? Effect.void : Effect.fail(gone))
         if (closed || isWritten(rest)) return done()
         waiting.push({ rest, written: done })
-        Poller.wake()
+        poller.wake()
       })
       const inTime = timeout === undefined ? written : Effect.timeoutOrElse(written, {
         duration: Duration.max(Duration.fromInputUnsafe(timeout), Duration.zero),

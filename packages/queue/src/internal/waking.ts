@@ -76,7 +76,7 @@ export const measure = Effect.fnUntraced(function*(options?: {
   for (let rank = 0; rank < processes; rank++) {
     const bell = Segment.name(prefix)
     yield* start({ folder, segment, askerBell, bell, rank, processes, lookMillis })
-    ringers.push(new Doorbell.Ringer(folder, bell, { memory, index: parked(rank) }))
+    ringers.push(new Doorbell.Ringer(Doorbell.find(folder, bell), { memory, index: parked(rank) }))
   }
   const micros = yield* asking.all
   for (const ringer of ringers) ringer.close()

@@ -14,7 +14,7 @@ const invited = Effect.callback<unknown>((resume) => {
 const answer = Effect.gen(function*() {
   const { askerBell, bell, folder, lookMillis, processes, rank, segment } = yield* invited
   const memory = new MappedMemory(yield* Segment.attach(folder, segment, segmentBytes(processes)))
-  const asker = new Doorbell.Ringer(folder, askerBell, { memory, index: askerParked })
+  const asker = new Doorbell.Ringer(Doorbell.find(folder, askerBell), { memory, index: askerParked })
   let seen = 0
   const look = () => {
     for (;;) {
