@@ -1,4 +1,8 @@
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+
+// Hundreds of processes load the same modules; whoever starts one hands this on.
+process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url))
 
 export default defineConfig({
   test: {
@@ -8,6 +12,8 @@ export default defineConfig({
     pool: "forks",
     // Most tests start processes of their own; more files at once would only measure each other's load.
     maxWorkers: 2,
+    // A file leaves nothing behind that another could see; starting a process for each costs more than many of them take.
+    isolate: false,
     // Starting processes takes a busy machine, or one whose caches are cold, many seconds; a test that hangs is found all the same.
     testTimeout: 60_000,
     hookTimeout: 60_000

@@ -1,9 +1,10 @@
-import { describe, it } from "@effect/vitest"
+import { layer } from "@effect/vitest"
 import * as Contract from "@phalanx/core/Contract"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
-import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 
-describe("the contract, with processes over shm", () => {
-  const layer = NodeCluster.layerWith({ transport: "shm" })
-  for (const { name, run } of Contract.cases) it.live(name, () => Effect.provide(run, layer))
+const processes = NodeCluster.layerWith({ transport: "shm" })
+
+layer(Layer.provideMerge(Contract.layerShared, processes), { excludeTestServices: true })("the contract, with processes over shm", (it) => {
+  for (const { name, run } of Contract.cases) it.effect(name, () => run)
 })

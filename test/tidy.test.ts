@@ -179,7 +179,7 @@ const temporary: Record<string, string> = {}
 
 /** Code files of more than 400 lines: the number they may have, which only goes down. */
 const long: Record<string, number> = {
-  "packages/core/src/Contract.ts": 424,
+  "packages/core/src/Contract.ts": 402,
   "packages/core/test/Collectives.test.ts": 488,
   "packages/queue/test/tcpQueues.test.ts": 494
 }

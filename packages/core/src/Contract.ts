@@ -5,25 +5,28 @@
  * for (const { name, run } of Contract.cases) it.live(name, () => run.pipe(Effect.provide(layer)))
  * ```
  *
- * A case starts its own group of four and ends it. It dies with a sentence if the layer breaks the rule that its label names (`SEMANTICS.md`).
+ * A case starts a group of four of its own and ends it. Where that takes long, `layerShared` beside the layer under test lets cases have the same group one
+ * after another, until one of them ends a worker. A case dies with a sentence if the layer breaks
+ * the rule that its label names (`SEMANTICS.md`).
  */
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as RpcClient from "effect/rpc/RpcClient"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Cluster from "./Cluster.ts"
-import { Probe } from "./internal/contractProtocol.ts"
+import * as internal from "./internal/contractGroup.ts"
 import { Kind } from "./internal/frame.ts"
-import * as Mesh from "./Mesh.ts"
-import { type Frame, MessageQueues, type Publisher, type PublisherOptions } from "./MessageQueues.ts"
-import * as WorkerGroup from "./WorkerGroup.ts"
+import type { Frame, MessageQueues } from "./MessageQueues.ts"
 
 /** What a case needs: the layer under test. */
 export type Requirements = Cluster.Cluster | MessageQueues
+
+/** A group of four that cases have one after another. */
+export type Shared = internal.Shared
 
 /** One rule, shown once. */
 export interface Case {
@@ -32,18 +35,15 @@ export interface Case {
   readonly run: Effect.Effect<void, unknown, Requirements>
 }
 
+/** Lends one group to one case after another; starts another when a case has ended a worker, or has failed. Not for cases that run at once. */
+export const layerShared: Layer.Layer<Shared, never, Requirements> = Layer.effect(internal.Shared, internal.makeShared)
+
 /** The worker's module that the cases use: an entry for clusters that need a URL. */
-export const entry: URL = new URL("./internal/contractWorker.ts", import.meta.url)
+export const entry: URL = internal.entry
 
-type Group = WorkerGroup.WorkerGroup<typeof Probe, "dp" | "tp">
-
-const start = (options?: { readonly window?: WorkerGroup.Options<typeof Probe, "dp" | "tp">["window"] }) =>
-  WorkerGroup.make(Probe, { mesh: Mesh.make({ dp: 2, tp: 2 }), entry, name: "contract", ...options })
-
-const of = (name: string, body: (group: Group) => Effect.Effect<void, unknown, Scope.Scope>): Case => ({
-  name,
-  run: Effect.scoped(Effect.flatMap(start(), body))
-})
+const of = (name: string, body: internal.Body): Case => ({ name, run: internal.anyGroup(body, "restore") })
+/** A case that ends a worker. */
+const ending = (name: string, body: internal.Body): Case => ({ name, run: internal.anyGroup(body, "end") })
 
 const equal = (actual: unknown, expected: unknown): void => {
   if (!Equal.equals(actual, expected)) throw new Error(`expected ${show(expected)}, got ${show(actual)}`)
@@ -61,39 +61,9 @@ const eventually = <E>(ask: Effect.Effect<unknown, E>, awaited: unknown): Effect
   )
 const now = { startImmediately: true } as const
 const ranks = [0, 1, 2, 3]
+/** No call of a case gets this id. */
+const unused = 1e9
 
-/** The seam, with what passed through it and the means to say it again. */
-interface Tap {
-  readonly heard: Array<{ readonly rank: number; readonly frame: Frame }>
-  readonly driver: PublisherOptions
-  readonly publisher: Publisher
-}
-const tapped = (name: string, body: (group: Group, tap: Tap) => Effect.Effect<void, unknown, Scope.Scope>): Case => ({
-  name,
-  run: Effect.scoped(Effect.gen(function*() {
-    const queues = yield* MessageQueues
-    const heard: Array<{ rank: number; frame: Frame }> = []
-    let tap: Tap | undefined
-    const group = yield* Effect.provideService(start(), MessageQueues, {
-      ...queues,
-      open: (driver) =>
-        Effect.map(
-          queues.open({
-            ...driver,
-            receive: (rank, frame) => {
-              heard.push({ rank, frame })
-              driver.receive(rank, frame)
-            }
-          }),
-          (publisher) => {
-            tap = { heard, driver, publisher }
-            return publisher
-          }
-        )
-    })
-    yield* body(group, tap!)
-  }))
-})
 /** A frame with one hole changed. */
 const forged = (frame: Frame, hole: number, value: unknown): Frame => frame.with(hole, value)
 
@@ -202,7 +172,7 @@ export const cases: ReadonlyArray<Case> = [
       equal(yield* group.call.meet(), ranks.map(() => ranks))
     })
   ),
-  of(
+  ending(
     "CO-1: a worker that dies fails its rank's calls with WorkerDied, later ones at once, and the group once",
     Effect.fnUntraced(function*(group) {
       const fibers = yield* group.fork.hold({ label: "d" })
@@ -238,6 +208,7 @@ export const cases: ReadonlyArray<Case> = [
   of(
     "CO-3: a timeout is its rank's alone, cancels the handler and shifts no later answer",
     Effect.fnUntraced(function*(group) {
+      const before = yield* group.counters
       const exits = yield* group.fork.hold(({ rank }) => ({ label: rank === 2 ? "never" : "t" }), { timeout: "500 millis" }).pipe(
         Effect.tap(() => group.call.open({ label: "t" })),
         Effect.flatMap(Fiber.awaitAll)
@@ -246,16 +217,17 @@ export const cases: ReadonlyArray<Case> = [
       equal((yield* Effect.flip(exits[2]!)).reason._tag, "CallTimeout")
       equal(yield* group.call.add({ n: 1 }), ranks)
       yield* eventually(group.at(2).call.log(), ["hold never", "interrupted never", "add 1"])
-      yield* eventually(Effect.map(group.counters, (counters) => counters.late), 1)
+      yield* eventually(Effect.map(group.counters, (counters) => counters.late - before.late), 1)
     })
   ),
-  tapped(
+  of(
     "CO-3: a doubled answer changes nothing and is counted",
     Effect.fnUntraced(function*(group, tap) {
       equal(yield* group.call.add({ n: 1 }), ranks)
+      const before = yield* group.counters
       const { frame, rank } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
       tap.driver.receive(rank, frame)
-      equal((yield* group.counters).unexpected, 1)
+      equal((yield* group.counters).unexpected - before.unexpected, 1)
       equal(yield* group.call.add({ n: 1 }), [0, 2, 4, 6])
     })
   ),
@@ -286,6 +258,7 @@ export const cases: ReadonlyArray<Case> = [
   of(
     "CO-6: a reader that stops, stops the producers; other calls go on",
     Effect.fnUntraced(function*(group) {
+      const before = yield* group.counters
       const first = yield* group.stream.count({ to: 100_000 }).pipe(Stream.take(5), Stream.runCollect)
       equal(first.length, 5)
       equal(yield* group.call.add({ n: 1 }), ranks)
@@ -298,66 +271,71 @@ export const cases: ReadonlyArray<Case> = [
         true
       )
       for (const log of yield* group.call.log()) equal(log.length < 60, true)
+      // What was told to stop answers all the same.
+      yield* eventually(Effect.map(group.counters, (counters) => counters.late - before.late), ranks.length)
     })
   ),
   {
     name: "CO-7: admission is per rank, in order, and holds back only calls that include the rank",
-    run: Effect.scoped(Effect.gen(function*() {
-      const group = yield* start({ window: { requests: 3 } })
-      const held = yield* Effect.forkChild(group.at(3).call.hold({ label: "w" }), now)
-      yield* eventually(group.at(3).call.log(), ["hold w"])
-      const waiting = yield* Effect.forEach([1, 2, 3, 4, 5], (n) => Effect.forkChild(group.at(3).call.add({ n }), now))
-      const all = yield* Effect.forkChild(group.call.add({ n: 6 }), now)
-      equal(yield* group.slice({ dp: 0 }).call.add({ n: 1 }), [0, 7])
-      equal(all.pollUnsafe(), undefined)
-      // The window is full: a control frame is not held back by it.
-      yield* Fiber.interrupt(held)
-      equal(yield* Fiber.joinAll(waiting), [3, 9, 18, 30, 45])
-      equal(yield* Fiber.join(all), [0, 6, 12, 63])
-    }))
+    run: internal.alone(
+      { requests: 3 },
+      Effect.fnUntraced(function*(group) {
+        const held = yield* Effect.forkChild(group.at(3).call.hold({ label: "w" }), now)
+        yield* eventually(group.at(3).call.log(), ["hold w"])
+        const waiting = yield* Effect.forEach([1, 2, 3, 4, 5], (n) => Effect.forkChild(group.at(3).call.add({ n }), now))
+        const all = yield* Effect.forkChild(group.call.add({ n: 6 }), now)
+        equal(yield* group.slice({ dp: 0 }).call.add({ n: 1 }), [0, 7])
+        equal(all.pollUnsafe(), undefined)
+        // The window is full: a control frame is not held back by it.
+        yield* Fiber.interrupt(held)
+        equal(yield* Fiber.joinAll(waiting), [3, 9, 18, 30, 45])
+        equal(yield* Fiber.join(all), [0, 6, 12, 63])
+      })
+    )
   },
-  {
-    name: "CO-7: a request larger than a rank's window is refused with both sizes and leaves the rank usable",
-    run: Effect.scoped(Effect.gen(function*() {
-      const group = yield* start()
+  of(
+    "CO-7: a request larger than a rank's window is refused with both sizes and leaves the rank usable",
+    Effect.fnUntraced(function*(group) {
       const error = yield* Effect.flip(group.call.echo({ when: new Date(0), bytes: new Uint8Array(50 * 1024 * 1024) }))
       equal(error.reason._tag === "CallRejected" && error.reason.side === "driver", true)
       equal(String(error.reason).includes("16777216"), true)
       equal(yield* group.call.add({ n: 1 }), ranks)
-    }))
-  },
-  tapped(
+    })
+  ),
+  of(
     "CO-8: an answer of another group, epoch, rank or incarnation changes nothing and is counted",
     Effect.fnUntraced(function*(group, tap) {
       yield* group.at(1).call.add({ n: 1 })
       const { frame } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
       const fiber = yield* Effect.forkChild(group.at(1).call.hold({ label: "s" }), now)
       yield* eventually(group.at(1).call.log(), ["add 1", "hold s"])
+      const before = yield* group.counters
       // The id of the call that waits: what is refused here would otherwise be its answer.
       const answer = forged(forged(frame, 5, (frame[5] as number) + 1), 6, "forged")
       tap.driver.receive(1, forged(answer, 1, "another secret"))
       tap.driver.receive(1, forged(answer, 2, 7))
       tap.driver.receive(1, forged(answer, 3, 2))
       tap.driver.receive(1, forged(answer, 4, 9))
-      equal((yield* group.counters).fenced, 4)
+      equal((yield* group.counters).fenced - before.fenced, 4)
       yield* group.at(1).call.open({ label: "s" })
       equal(yield* Fiber.join(fiber), "s")
     })
   ),
-  tapped(
+  of(
     "CO-8: a request or interrupt of another group, epoch or incarnation is not run",
     Effect.fnUntraced(function*(group, tap) {
       yield* group.at(0).call.add({ n: 1 })
-      const fence = tap.heard.find((_) => _.rank === 0)!.frame
+      const fence = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!.frame
       const fiber = yield* Effect.forkChild(group.at(0).call.hold({ label: "q" }), now)
       yield* eventually(group.at(0).call.log(), ["add 1", "hold q"])
-      const interrupts = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((id) => [Kind.Interrupt, fence[1], fence[2], 0, id])
+      // The call that waits is the next after the one that was answered.
+      const interrupts = [0, 1, 2, 3].map((after) => [Kind.Interrupt, fence[1], fence[2], 0, (fence[5] as number) + after])
       for (const interrupt of interrupts) {
         tap.publisher.control(0, forged(interrupt, 1, "another secret"))
         tap.publisher.control(0, forged(interrupt, 2, 5))
         tap.publisher.control(0, forged(interrupt, 3, 4))
       }
-      tap.publisher.publish(tap.publisher.pack([Kind.Request, "another secret", 0, 0, 99, "add", { n: 1 }, -1, null, null]), [0])
+      tap.publisher.publish(tap.publisher.pack([Kind.Request, "another secret", 0, 0, unused, "add", { n: 1 }, -1, null, null]), [0])
       equal(yield* group.at(0).call.log(), ["add 1", "hold q"])
       yield* group.at(0).call.open({ label: "q" })
       equal(yield* Fiber.join(fiber), "q")
@@ -377,7 +355,7 @@ export const cases: ReadonlyArray<Case> = [
       equal((yield* group.call.add({ n: 0 })).length, 4)
     })
   ),
-  tapped(
+  of(
     "CO-9: a payload that the worker cannot decode, and a method it does not have, are typed errors of that call alone",
     Effect.fnUntraced(function*(group, tap) {
       yield* group.at(0).call.add({ n: 0 })
@@ -394,8 +372,8 @@ export const cases: ReadonlyArray<Case> = [
           true
         )
       }
-      yield* send(1000, "add", { n: "one" })
-      yield* send(1001, "nothing", null)
+      yield* send(unused, "add", { n: "one" })
+      yield* send(unused + 1, "nothing", null)
       equal(String(answers[0]![6]).includes("add") && String(answers[1]![6]).includes("no method nothing"), true)
     })
   ),
@@ -411,7 +389,7 @@ export const cases: ReadonlyArray<Case> = [
       equal(yield* group.at(1).call.add({ n: 1 }), 1)
     })
   ),
-  tapped(
+  ending(
     "CO-9: a malformed frame ends that worker's part alone",
     Effect.fnUntraced(function*(group, tap) {
       tap.driver.receive(2, ["junk"])

@@ -15,7 +15,7 @@ const over = {
   TCP: TcpQueues.layer,
   "Unix sockets": TcpQueues.layerIpc
 }
-const quick = TcpQueues.layerWith({ deadline: "2 seconds" })
+const quick = TcpQueues.layerWith({ deadline: "1 second" })
 const refused = Effect.map(Metric.value(TcpQueues.refused), (state) => state.count)
 const numbers = (length: number) => Array.from({ length }, (_, index) => index)
 const place = (handle: Handle) => handle.data as { address: string; serverKey: string; requests: string; control: string }
@@ -279,9 +279,9 @@ describe("queues over TCP, the network", () => {
       const other = yield* attach(yield* group.publisher.connect(1, 1))
       between.tear()
       yield* until("both know", () => group.lost.length > 0 && rank.lost.length > 0)
-      assert.deepStrictEqual(group.lost, [[0, "no connection for 2s"]])
+      assert.deepStrictEqual(group.lost, [[0, "no connection for 1s"]])
       assert.strictEqual(rank.lost.length, 1)
-      assert.match(rank.lost[0]!, /^no connection to tcp:\/\/127\.0\.0\.1:\d+ for 2s$/)
+      assert.match(rank.lost[0]!, /^no connection to tcp:\/\/127\.0\.0\.1:\d+ for 1s$/)
       group.publish(["still"], 0, 1)
       yield* until("the other rank reads", () => other.frames.length === 1)
     }).pipe(Effect.provide(quick)))
@@ -295,7 +295,7 @@ describe("queues over TCP, the network", () => {
       assert.strictEqual(error._tag, "QueueError")
       assert.match(
         error.message,
-        /^attach to tcp:\/\/127\.0\.0\.1:\d+: no (answer|connection to \S+) for 2s\. See that the driver lives/
+        /^attach to tcp:\/\/127\.0\.0\.1:\d+: no (answer|connection to \S+) for 1s\. See that the driver lives/
       )
     }).pipe(Effect.provide(quick)))
 

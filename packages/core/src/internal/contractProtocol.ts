@@ -27,5 +27,7 @@ export class Probe extends RpcGroup.make(
   Rpc.make("span", { success: Schema.Struct({ traceId: Schema.String, parent: Schema.String, header: Schema.String }) }),
   Rpc.make("meet", { success: Schema.Array(Schema.Int) }),
   /** What happened here so far, in order. */
-  Rpc.make("log", { success: Schema.Array(Schema.String) }).annotate(Concurrent, true)
+  Rpc.make("log", { success: Schema.Array(Schema.String) }).annotate(Concurrent, true),
+  /** Makes the worker as it was when it started. Waits its turn, so that what was asked before has ended. */
+  Rpc.make("forget")
 ) {}

@@ -59,7 +59,13 @@ export default Worker.make(
           header: headers["x-tenant"] ?? ""
         })),
       meet: () => Effect.orDie(Effect.map(collectives.allGather(Uint8Array.of(self.rank)), (parts) => parts.map((part) => part[0]!))),
-      log: () => Effect.sync(() => [...events])
+      log: () => Effect.sync(() => [...events]),
+      forget: () =>
+        Effect.sync(() => {
+          events.length = 0
+          gates.clear()
+          total = 0
+        })
     })
   }))
 )
