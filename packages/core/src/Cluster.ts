@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as memory from "./internal/memoryCluster.ts"
 import * as MessageQueues from "./MessageQueues.ts"
 import type * as Worker from "./Worker.ts"
-import type { Death, SpawnError } from "./WorkerError.ts"
+import type { Death, Reason, SpawnError } from "./WorkerError.ts"
 
 /** What to run: the URL of a module whose default export is a `Worker`, or (in one process) the worker itself. */
 export type Entry<P extends RpcGroup.Any> = URL | Worker.Worker<P, unknown>
@@ -20,9 +20,13 @@ export type Entry<P extends RpcGroup.Any> = URL | Worker.Worker<P, unknown>
 export const Identity = Schema.Struct({
   group: Schema.String,
   secret: Schema.String,
+  /** The member's number for life, by which the transport addresses it. */
+  member: Schema.Int,
   rank: Schema.Int,
   incarnation: Schema.Int,
   epoch: Schema.Int,
+  /** Which life of the group's collectives it takes part in. */
+  generation: Schema.Int,
   /** The sizes of the mesh's dimensions, in order. */
   shape: Schema.Record(Schema.String, Schema.Int),
   handle: MessageQueues.Handle
@@ -38,7 +42,17 @@ export interface Spawn {
 /** How a worker ended, with the last lines of its standard error (20 at most). */
 export interface End {
   readonly death: Death
+  /** Why, if more is known than the death says. */
+  readonly reason?: Reason | undefined
   readonly stderr: ReadonlyArray<string>
+}
+
+/** How a worker's process is, as whoever started it sees it. */
+export interface Vitals {
+  /** `stopped`: it cannot run until somebody lets it (SIGSTOP, a debugger, a frozen container). `unknown`: nobody can tell. */
+  readonly state: "alive" | "stopped" | "gone" | "unknown"
+  /** Processor time that it has used, in milliseconds. */
+  readonly cpuMillis: number
 }
 
 /** A started worker. The scope it was spawned in stops it: SIGTERM, a grace of 2 s, SIGKILL. */
@@ -49,6 +63,8 @@ export interface Process {
   readonly end: Effect.Effect<End>
   /** The last lines of its standard error so far. */
   readonly stderr: Effect.Effect<ReadonlyArray<string>>
+  /** Tells a frozen process from one that computes. `undefined` where a worker cannot be silent by itself: then it gets no heartbeat. */
+  readonly vitals?: Effect.Effect<Vitals> | undefined
   /** Sends a signal; resolves when it is sent. */
   readonly kill: (signal: "SIGTERM" | "SIGKILL") => Effect.Effect<void>
 }

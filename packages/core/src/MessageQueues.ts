@@ -52,6 +52,8 @@ export interface Publisher {
   readonly transport: string
   /** Throws only if the frame is not plain data. */
   readonly pack: (frame: Frame) => Packed
+  /** The frame that was packed. */
+  readonly unpack: (packed: Packed) => Frame
   /** Appends a frame to the request queue for the ranks named. */
   readonly publish: (packed: Packed, ranks: ReadonlyArray<number>) => void
   /** Sends a frame on a rank's control lane. */

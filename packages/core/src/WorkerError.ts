@@ -12,32 +12,60 @@ export const Death = Schema.TaggedUnion({
   Killed: { signal: Schema.String },
   /** Its connection is lost, or it sent bytes that are not a frame. */
   Disconnected: { issue: Schema.String },
-  /** Nothing was heard from it for so long. */
-  Silent: { millis: Schema.Finite }
+  /** It answered no heartbeat for so long: stopped, or computing without end. */
+  Silent: { millis: Schema.Finite, state: Schema.Literals(["frozen", "unresponsive"]) },
+  /** Its next incarnation could not be started. */
+  Unstarted: { issue: Schema.String }
 })
 export type Death = typeof Death.Type
+
+/** Why a worker is gone, as far as can be known. `sibling`: nothing was wrong with it; supervision took it along with another rank. */
+export const Reason = Schema.Literals([
+  "exit",
+  "signal",
+  "out-of-memory",
+  "uncaught-exception",
+  "unhandled-rejection",
+  "setup",
+  "disconnected",
+  "frozen",
+  "unresponsive",
+  "sibling"
+])
+export type Reason = typeof Reason.Type
 
 /** The worker of one rank is gone; what it had been asked is not answered. */
 export class WorkerDied extends Schema.TaggedError<WorkerDied>()("WorkerDied", {
   rank: Schema.Int,
+  coordinates: Schema.Record(Schema.String, Schema.Int),
   incarnation: Schema.Int,
   node: Schema.String,
   pid: Schema.optionalKey(Schema.Int),
   death: Death,
+  reason: Reason,
   /** The oldest call that it had not answered. */
   method: Schema.optionalKey(Schema.String),
+  /** How long ago that call was made, in milliseconds. */
+  ageMillis: Schema.optionalKey(Schema.Finite),
   /** The last lines of its standard error, 20 at most. */
   stderr: Schema.Array(Schema.String)
 }) {
   override get message(): string {
-    const where = this.pid === undefined ? this.node : `${this.node}, pid ${this.pid}`
-    const doing = this.method === undefined ? "" : ` while it ran ${this.method}`
+    const at = Object.entries(this.coordinates).map(([name, coordinate]) => `${name} ${coordinate}`)
+    const where = [...at, this.node, ...(this.pid === undefined ? [] : [`pid ${this.pid}`]), `incarnation ${this.incarnation}`].join(", ")
+    const age = this.ageMillis === undefined ? "" : `, asked for ${Math.round(this.ageMillis)} ms ago`
+    const doing = this.method === undefined ? "" : ` while it ran ${this.method}${age}`
     const tail = this.stderr.length === 0 ? "" : `\n  ${this.stderr.join("\n  ")}`
-    return `rank ${this.rank} (${where}, incarnation ${this.incarnation}) is gone${doing}: ${describe(this.death)}${tail}`
+    const why = unsaid.has(this.reason) ? "" : ` (${this.reason})`
+    return `rank ${this.rank} (${where}) is gone${doing}: ${describe(this.death)}${why}${tail}`
   }
 }
 
-const describe = (death: Death): string => {
+/** Reasons that the death says already. */
+const unsaid: ReadonlySet<Reason> = new Set(["exit", "signal", "disconnected", "frozen", "unresponsive"])
+
+/** A death in words. */
+export const describe = (death: Death): string => {
   switch (death._tag) {
     case "Exited":
       return `exit code ${death.code}`
@@ -46,7 +74,9 @@ const describe = (death: Death): string => {
     case "Disconnected":
       return death.issue
     case "Silent":
-      return `silent for ${death.millis} ms`
+      return `${death.state}, silent for ${Math.round(death.millis)} ms`
+    case "Unstarted":
+      return `not started again: ${death.issue}`
   }
 }
 

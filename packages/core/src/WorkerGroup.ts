@@ -17,8 +17,11 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import type * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Cluster from "./Cluster.ts"
+import type { GroupEvent } from "./GroupEvent.ts"
 import * as internal from "./internal/group.ts"
+import type { Member, Membership } from "./Membership.ts"
 import type * as Mesh from "./Mesh.ts"
 import type { MessageQueues, QueueError } from "./MessageQueues.ts"
 import type { Supervision } from "./Supervision.ts"
@@ -97,13 +100,26 @@ export type Broadcast<P extends RpcGroup.Any, D extends string> = {
 
 /** The adverbs, over the ranks of `mesh`. */
 export interface ActorMesh<P extends RpcGroup.Any, D extends string> {
+  /** The ranks as they are now: a shrink or a scaling changes them. A selection that is gone by then has the one rank −1. */
   readonly mesh: Mesh.Mesh<D>
   readonly call: Call<P, D>
   readonly exits: Exits<P, D>
   readonly fork: Fork<P, D>
   readonly stream: Streams<P, D>
   readonly broadcast: Broadcast<P, D>
-  /** The actors that a selection leaves: a number fixes a dimension, an array narrows it. */
+  /**
+   * `call` by a method's name, for callers that do not know the protocol at compile time; the payload is checked against its schema. Whatever does not fit (an unknown name, a
+   * streaming method, a payload) is a `CallRejected`.
+   */
+  readonly callByName: (
+    method: string,
+    payload: unknown,
+    options?: CallOptions
+  ) => Effect.Effect<ReadonlyArray<unknown>, CallError<unknown>>
+  /**
+   * The actors that a selection leaves: a number fixes a dimension, an array narrows it. It holds the selector, and each call looks up its ranks when it starts; one that the group
+   * no longer has is a `CallRejected`. Throws a `RangeError` for what the group does not have now.
+   */
   readonly slice: <const S extends Mesh.Selector<D>>(selector: Mesh.Exact<D, S>) => ActorMesh<P, Mesh.Remaining<D, S>>
   /** One actor, by rank or by all of its coordinates. */
   readonly at: (place: number | Mesh.Coordinates<D>) => Actor<P>
@@ -134,14 +150,6 @@ export interface Actor<P extends RpcGroup.Any> {
   }
 }
 
-/** A worker as it was started. */
-export interface WorkerInfo {
-  readonly rank: number
-  readonly node: string
-  /** `undefined` where workers are no processes. */
-  readonly pid: number | undefined
-}
-
 /** What the group has dropped since it started, by why. */
 export interface Counters {
   /** Answers that came when nobody waited for them any more. */
@@ -157,7 +165,12 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   readonly protocol: P
   /** The transport's name: `memory`, `shm`, `tcp`. */
   readonly transport: string
-  readonly workers: ReadonlyArray<WorkerInfo>
+  /** The members of the present epoch, in rank order. */
+  readonly workers: ReadonlyArray<Member>
+  /** The present membership, and each later one: another incarnation or process of a member, another size. */
+  readonly membership: SubscriptionRef.SubscriptionRef<Membership<D>>
+  /** What happens to the group; a late listener is told the last 1,024 events. Ends with the group. */
+  readonly events: Stream.Stream<GroupEvent>
   /** Workers that died; a late listener is told of those before. Ends with the group. */
   readonly deaths: Stream.Stream<WorkerDied>
   /** Fails, once and with one cause, when the group does. Race a program with it to end with the group; a late listener fails at once. */
@@ -167,6 +180,30 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   readonly kill: (rank: number) => Effect.Effect<void>
 }
 
+/** What a group's `restore` is given. */
+export interface Restarted<P extends RpcGroup.Any, D extends string> {
+  readonly died: WorkerDied
+  /** The new incarnation. */
+  readonly actor: Actor<P>
+  /** Ranks that were not restarted along with it and serve. */
+  readonly survivors: ReadonlyArray<number>
+  /** The group; these calls reach ranks whose other calls still wait. */
+  readonly group: ActorMesh<P, D>
+}
+
+/**
+ * Every `every` the driver asks its ranks whether they answer. One that has not answered for `frozen` is dead if its process is stopped or uses no processor time (a process that cannot be asked counts
+ * as such); one that computes is told as `Unresponsive` in `group.events`, and is dead after `unresponsive`.
+ */
+export interface Heartbeat {
+  /** Default: 1 second. */
+  readonly every?: Duration.Input | undefined
+  /** Default: 5 seconds. */
+  readonly frozen?: Duration.Input | undefined
+  /** Default: 60 seconds. */
+  readonly unresponsive?: Duration.Input | undefined
+}
+
 /** What `make` and `Service` take. */
 export interface Options<P extends RpcGroup.Any, D extends string> {
   readonly mesh: Mesh.Mesh<D>
@@ -174,6 +211,13 @@ export interface Options<P extends RpcGroup.Any, D extends string> {
   readonly entry: Cluster.Entry<NoInfer<P>>
   /** What a death leads to. Default: `Supervision.escalate`. */
   readonly supervision?: Supervision<NoInfer<D>> | undefined
+  /**
+   * Runs on the driver when a rank has been started again, before its waiting calls are let in: brings it the state that its layer cannot make. Its failure is the rank's death, too.
+   * It may need what surrounds `make`.
+   */
+  readonly restore?: ((restarted: Restarted<P, D>) => Effect.Effect<void, unknown>) | undefined
+  /** How silent workers are found; `false`: not at all. Workers that are fibers have none. */
+  readonly heartbeat?: Heartbeat | false | undefined
   /** Appears in segment names and errors; letters, digits and `-`. Default: `group`. */
   readonly name?: string | undefined
   /** Time for all workers to load, build their layer and answer. Default: 30 seconds. */

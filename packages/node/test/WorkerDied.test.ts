@@ -8,9 +8,12 @@ import { eventually, lives } from "./fixtures/system.ts"
 type Started = Effect.Success<ReturnType<typeof start>>
 
 /** The death in which a call to a group of one ends. */
-const deathIn = (call: (started: Started) => Effect.Effect<unknown, { readonly reason: unknown }>) =>
+const deathIn = (
+  call: (started: Started) => Effect.Effect<unknown, { readonly reason: unknown }>,
+  options?: Parameters<typeof start>[1]
+) =>
   Effect.scoped(Effect.gen(function*() {
-    const started = yield* start(1)
+    const started = yield* start(1, options)
     const { reason } = yield* Effect.flip(call(started))
     const died = yield* Effect.flip(started.group.failure)
     assert.strictEqual(reason, died)
@@ -32,7 +35,11 @@ describe("a worker's death", () => {
       assert.deepStrictEqual([died.rank, died.pid, died.incarnation, died.method], [1, pids[1], 0, "hold"])
       assert.deepStrictEqual(died.death, { _tag: "Killed", signal: "SIGKILL" })
       assert.deepStrictEqual(died.stderr, stderr.slice(5))
-      assert.match(died.message, /rank 1 \(.*pid \d+, incarnation 0\) is gone while it ran hold: SIGKILL\n {2}line 5/)
+      assert.match(
+        died.message,
+        /rank 1 \(rank 1, .*pid \d+, incarnation 0\) is gone while it ran hold, asked for \d+ ms ago: SIGKILL\n {2}line 5/
+      )
+      assert.deepStrictEqual([died.reason, died.coordinates], ["signal", { rank: 1 }])
       assert.strictEqual(yield* Effect.flip(group.failure), died)
       assert.deepStrictEqual(yield* Stream.runCollect(Stream.take(group.deaths, 1)), [died])
       // The other one lives and serves.
@@ -57,12 +64,49 @@ describe("a worker's death", () => {
 
   it.live("CO-4: what nobody caught ends the worker with code 1, its stack on standard error", () =>
     Effect.gen(function*() {
-      for (const method of ["throwLater", "rejectLater"] as const) {
+      for (const [method, reason] of [["throwLater", "uncaught-exception"], ["rejectLater", "unhandled-rejection"]] as const) {
         const died = yield* deathIn(({ group }) => group.call[method]())
-        assert.deepStrictEqual([died.death, died.method], [{ _tag: "Exited", code: 1 }, method])
+        assert.deepStrictEqual([died.death, died.reason, died.method], [{ _tag: "Exited", code: 1 }, reason, method])
         assert.match(died.stderr.join("\n"), /Error: nobody (?:catches|awaits) this\n +at .*fixtures\/odd\.ts:\d+/)
       }
     }))
+
+  it.live("CO-4: a full heap is told as what it is", () =>
+    Effect.gen(function*() {
+      const died = yield* deathIn(({ group }) => group.call.fillHeap(), { execArgv: ["--max-old-space-size=48"] })
+      assert.deepStrictEqual([died.death, died.reason], [{ _tag: "Killed", signal: "SIGABRT" }, "out-of-memory"])
+    }))
+
+  it.live("HB-1: a frozen process is found within its deadline and 20 %, whatever it was doing", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { group, pids } = yield* start(2, { heartbeat: { every: "100 millis", frozen: "500 millis" } })
+      const call = yield* Effect.forkChild(Effect.flip(group.at(0).call.hold({ stderr: [] })), { startImmediately: true })
+      const frozenAt = performance.now()
+      process.kill(pids[0]!, "SIGSTOP")
+      const { reason } = yield* Fiber.join(call)
+      const took = performance.now() - frozenAt
+      assert(reason._tag === "WorkerDied" && reason.death._tag === "Silent")
+      assert.deepStrictEqual([reason.reason, reason.death.state, reason.method], ["frozen", "frozen", "hold"])
+      assert.isAtLeast(reason.death.millis, 500)
+      // The deadline, a beat, and a machine that is late.
+      assert.isBelow(took, 2000)
+      yield* eventually("it is ended although it is stopped", () => !lives(pids[0]!))
+      assert.isTrue(lives(pids[1]!))
+    })))
+
+  it.live("HB-2: a worker that computes without end is told as unresponsive with its method, and dead at the deadline for that", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { group } = yield* start(1, { heartbeat: { every: "50 millis", frozen: "200 millis", unresponsive: "600 millis" } })
+      const call = yield* Effect.forkChild(Effect.flip(group.call.spin()), { startImmediately: true })
+      const [told] = yield* Stream.runCollect(Stream.take(Stream.filter(group.events, ({ _tag }) => _tag === "Unresponsive"), 1))
+      assert(told?._tag === "Unresponsive")
+      assert.deepStrictEqual([told.rank, told.method], [0, "spin"])
+      assert.isAtLeast(told.ageMillis!, 200)
+      assert.strictEqual(call.pollUnsafe(), undefined)
+      const { reason } = yield* Fiber.join(call)
+      assert(reason._tag === "WorkerDied" && reason.death._tag === "Silent")
+      assert.deepStrictEqual([reason.reason, reason.death.state], ["unresponsive", "unresponsive"])
+    })))
 
   it.live("CO-4: is told although another process still holds the worker's standard error", () =>
     Effect.scoped(Effect.gen(function*() {

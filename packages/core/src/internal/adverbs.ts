@@ -16,7 +16,7 @@ import * as RpcClient from "effect/rpc/RpcClient"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as Mesh from "../Mesh.ts"
-import { CallError, CallTimeout, type Lost } from "../WorkerError.ts"
+import { CallError, CallRejected, CallTimeout, type Lost } from "../WorkerError.ts"
 import * as clientMiddleware from "./clientMiddleware.ts"
 import type { MethodCodec } from "./codec.ts"
 import type { FanOut, Sink } from "./fanOut.ts"
@@ -36,12 +36,36 @@ interface Asked {
   readonly refusal: { readonly reason: unknown } | undefined
 }
 
+/** Whom a call is for, looked up when it starts: the group may have another size by then. */
+type View = () => Mesh.Any
+
+/** The ranks of a selection that the group no longer has. Its one rank is nobody's, so a call of it is rejected. */
+const nowhere: Mesh.Any = Object.assign(Mesh.make<Record<string, number>>({}), { ranks: [-1] })
+
+/** A selection of what another view sees, made anew when that has changed. Throws a `RangeError` if it selects nothing now. */
+const selecting = (parent: View, select: (mesh: Mesh.Any) => Mesh.Any): View => {
+  let from = parent()
+  let mesh = select(from)
+  return () => {
+    const now = parent()
+    if (now === from) return mesh
+    from = now
+    try {
+      return mesh = select(now)
+    } catch {
+      return mesh = nowhere
+    }
+  }
+}
+
+/** `restores`: the calls reach members whose state is being restored. */
 export const make = (
   fanOut: FanOut,
   codecs: ReadonlyMap<string, MethodCodec>,
   methods: ReadonlyArray<Method>,
-  whole: Mesh.Any,
-  services: Context.Context<never>
+  whole: View,
+  services: Context.Context<never>,
+  restores: boolean
 ) => {
   const middleware = new Map(methods.map((rpc) => [rpc, clientMiddleware.headers(rpc, services)]))
 
@@ -57,7 +81,7 @@ export const make = (
     }
     const { context } = Fiber.getCurrent()!
     const headers = Object.entries(asked.headers) as Array<[string, string]>
-    return fanOut.start({ method: rpc._tag, codec: codecs.get(rpc._tag)!, context, mesh, sink, replyFrom }, payload, {
+    return fanOut.start({ method: rpc._tag, codec: codecs.get(rpc._tag)!, context, mesh, sink, restores, replyFrom }, payload, {
       place: (index) => Mesh.place(mesh, index),
       headers: headers.length === 0 ? null : headers,
       trace: asked.span === undefined ? null : { traceId: asked.span.traceId, spanId: asked.span.spanId, sampled: asked.span.sampled }
@@ -86,10 +110,18 @@ export const make = (
       })
   }
   /** A call that lasts as long as one effect. */
-  const spanned = <A, E, R>(rpc: Method, mesh: Mesh.Any, f: (asked: Asked) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.withFiber<A, E, R>((fiber) =>
-      isTraced(fiber) ? Effect.useSpan(nameOf(rpc), spanOptions(rpc, mesh), (span) => asking(rpc, span, f)) : asking(rpc, undefined, f)
-    )
+  const spanned = <A, E, R>(
+    rpc: Method,
+    view: View,
+    f: (asked: Asked, mesh: Mesh.Any) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> =>
+    Effect.withFiber<A, E, R>((fiber) => {
+      const mesh = view()
+      const ask = (asked: Asked) => f(asked, mesh)
+      return isTraced(fiber)
+        ? Effect.useSpan(nameOf(rpc), spanOptions(rpc, mesh), (span) => asking(rpc, span, ask))
+        : asking(rpc, undefined, ask)
+    })
 
   /** When the time is over, stops what is open, which is then the answer. */
   const within = <A, E>(timeout: Duration.Input | undefined, stop: (reason: Lost) => void, answer: Effect.Effect<A, E>) =>
@@ -102,8 +134,8 @@ export const make = (
     })
 
   /** One answer a rank, collected; with `failFast` the first failure is the result and stops the others. */
-  const gather = (rpc: Method, mesh: Mesh.Any, failFast: boolean, payload: unknown, options?: Options, replyFrom?: number) =>
-    spanned(rpc, mesh, (asked) => {
+  const gather = (rpc: Method, view: View, failFast: boolean, payload: unknown, options?: Options, replyFrom?: number) =>
+    spanned(rpc, view, (asked, mesh) => {
       const results: Array<unknown> = mesh.ranks.map(() => undefined)
       let left = mesh.ranks.length
       let failed = false
@@ -147,20 +179,31 @@ export const make = (
       })
     })
 
-  const call = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) => {
+  const call = (rpc: Method, view: View) => (payload: unknown, options?: Options) => {
     const from = options?.replyFrom
-    if (from === undefined) return gather(rpc, mesh, true, payload, options)
+    return from === undefined
+      ? gather(rpc, view, true, payload, options)
+      : Effect.suspend(() => replyOf(rpc, view(), from, payload, options))
+  }
+  const replyOf = (
+    rpc: Method,
+    mesh: Mesh.Any,
+    from: number | Mesh.Coordinates<string>,
+    payload: unknown,
+    options: Options | undefined
+  ) => {
     const rank = typeof from === "number" ? from : Mesh.rankAt(mesh, from)
     const index = mesh.ranks.indexOf(rank)
     if (index === -1) return Effect.die(new RangeError(`replyFrom: rank ${rank} is not among the ranks called, ${mesh.ranks.join(", ")}`))
-    return Effect.map(gather(rpc, mesh, true, payload, options, rank), (replies) => replies[index])
+    return Effect.map(gather(rpc, () => mesh, true, payload, options, rank), (replies) => replies[index])
   }
 
-  const exits = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) => gather(rpc, mesh, false, payload, options)
+  const exits = (rpc: Method, view: View) => (payload: unknown, options?: Options) => gather(rpc, view, false, payload, options)
 
-  const fork = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options) =>
-    Effect.withFiber((fiber) =>
-      Effect.flatMap(
+  const fork = (rpc: Method, view: View) => (payload: unknown, options?: Options) =>
+    Effect.withFiber((fiber) => {
+      const mesh = view()
+      return Effect.flatMap(
         isTraced(fiber) ? Effect.makeSpan(nameOf(rpc), spanOptions(rpc, mesh)) : Effect.undefined,
         (span) =>
           asking(rpc, span, (asked) =>
@@ -191,16 +234,17 @@ export const make = (
               })
             ))
       )
-    )
+    })
 
-  const stream = (rpc: Method, mesh: Mesh.Any) => (payload: unknown, options?: Options): Stream.Stream<any, CallError<any>> =>
+  const stream = (rpc: Method, view: View) => (payload: unknown, options?: Options): Stream.Stream<any, CallError<any>> =>
     Stream.unwrap(
-      Effect.withFiber((fiber) =>
-        Effect.flatMap(
+      Effect.withFiber((fiber) => {
+        const mesh = view()
+        return Effect.flatMap(
           isTraced(fiber) ? Effect.makeSpanScoped(nameOf(rpc), spanOptions(rpc, mesh)) : Effect.undefined,
           (span) => asking(rpc, span, (asked) => elements(rpc, mesh, payload, options, asked))
         )
-      )
+      })
     )
 
   const elements = (rpc: Method, mesh: Mesh.Any, payload: unknown, options: Options | undefined, asked: Asked) =>
@@ -231,8 +275,8 @@ export const make = (
       return Stream.fromQueue(queue).pipe(Stream.map((take) => take()), Stream.flattenIterable)
     })
 
-  const broadcast = (rpc: Method, mesh: Mesh.Any) => (payload: unknown) =>
-    spanned(rpc, mesh, (asked) =>
+  const broadcast = (rpc: Method, view: View) => (payload: unknown) =>
+    spanned(rpc, view, (asked, mesh) =>
       Effect.callback<void, CallError<any>>((resume) => {
         let handed = false
         const { stop } = start(rpc, mesh, payload, {
@@ -249,9 +293,9 @@ export const make = (
       }))
 
   /** Built when first asked for: a slice costs nothing but its ranks. */
-  const adverb = (mesh: Mesh.Any, f: (rpc: Method, mesh: Mesh.Any) => unknown) => {
+  const adverb = (view: View, f: (rpc: Method, view: View) => unknown) => {
     const record = Object.create(null)
-    for (const rpc of methods) record[rpc._tag] = f(rpc, mesh)
+    for (const rpc of methods) record[rpc._tag] = f(rpc, view)
     return record
   }
   const lazily = (getters: Record<string, () => unknown>): any => {
@@ -270,40 +314,51 @@ export const make = (
     return self
   }
 
-  const actor = (rank: number) => {
-    const mesh = Mesh.slice(whole, Mesh.place(whole, whole.ranks.indexOf(rank)).coordinates as any)
-    return Object.assign(
-      lazily({
-        call: () =>
-          adverb(
-            mesh,
-            (rpc) => (payload: unknown, o?: Options) => Effect.map(gather(rpc, mesh, true, payload, o), (replies) => replies[0])
-          ),
-        stream: () =>
-          adverb(mesh, (rpc) => (payload: unknown, o?: Options) => Stream.map(stream(rpc, mesh)(payload, o), (reply) => reply.value)),
-        broadcast: () => adverb(mesh, broadcast)
-      }),
-      { rank }
-    )
+  const actor = (view: View) => {
+    const self = lazily({
+      call: () =>
+        adverb(
+          view,
+          (rpc) => (payload: unknown, o?: Options) => Effect.map(gather(rpc, view, true, payload, o), (replies) => replies[0])
+        ),
+      stream: () =>
+        adverb(view, (rpc) => (payload: unknown, o?: Options) => Stream.map(stream(rpc, view)(payload, o), (reply) => reply.value)),
+      broadcast: () => adverb(view, broadcast)
+    })
+    return Object.defineProperty(self, "rank", { enumerable: true, get: () => view().ranks[0] })
   }
-  const over = (mesh: Mesh.Any): any =>
-    Object.assign(
-      lazily({
-        call: () => adverb(mesh, call),
-        exits: () => adverb(mesh, exits),
-        fork: () => adverb(mesh, fork),
-        stream: () => adverb(mesh, stream),
-        broadcast: () => adverb(mesh, broadcast)
-      }),
-      {
-        mesh,
-        slice: (selector: any) => over(Mesh.slice(mesh, selector)),
-        at: (place: number | Mesh.Coordinates<string>) => {
-          const rank = typeof place === "number" ? place : Mesh.rankAt(mesh, place)
-          if (!mesh.ranks.includes(rank)) throw new RangeError(`rank ${rank} is not among ${mesh.ranks.join(", ")}`)
-          return actor(rank)
-        }
-      }
-    )
+  const place = (mesh: Mesh.Any, at: number | Mesh.Coordinates<string>): Mesh.Any => {
+    const rank = typeof at === "number" ? at : Mesh.rankAt(mesh, at)
+    const index = mesh.ranks.indexOf(rank)
+    if (index < 0) throw new RangeError(`rank ${rank} is not among ${mesh.ranks.join(", ")}`)
+    return Mesh.slice(mesh, Mesh.place(mesh, index).coordinates as any)
+  }
+  const byName = (view: View) => (name: string, payload: unknown, options?: Options) => {
+    const rpc = methods.find((rpc) => rpc._tag === name)
+    const issue = rpc === undefined
+      ? `no method ${name}; the protocol has ${methods.map((rpc) => rpc._tag).join(", ")}`
+      : codecs.get(name)!.streams
+      ? `${name} is a streaming method, and a call has one reply a rank; use stream`
+      : typeof payload === "function"
+      ? "a payload by name is plain data, one for all ranks"
+      : undefined
+    if (rpc !== undefined && issue === undefined) return call(rpc, view)(payload, options)
+    return Effect.fail(new CallError({ method: name, rank: view().ranks[0]!, reason: new CallRejected({ side: "driver", issue: issue! }) }))
+  }
+  const over = (view: View): any => {
+    const self = lazily({
+      call: () => adverb(view, call),
+      exits: () => adverb(view, exits),
+      fork: () => adverb(view, fork),
+      stream: () => adverb(view, stream),
+      broadcast: () => adverb(view, broadcast)
+    })
+    Object.defineProperty(self, "mesh", { enumerable: true, get: view })
+    return Object.assign(self, {
+      callByName: byName(view),
+      slice: (selector: any) => over(selecting(view, (mesh) => Mesh.slice(mesh, selector))),
+      at: (at: number | Mesh.Coordinates<string>) => actor(selecting(view, (mesh) => place(mesh, at)))
+    })
+  }
   return over(whole)
 }

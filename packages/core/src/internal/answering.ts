@@ -17,12 +17,11 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as codec from "./codec.ts"
 import { type FromWorker, Kind, type Request } from "./frame.ts"
-import { Concurrent } from "./self.ts"
+import { Concurrent, type Self } from "./self.ts"
 import * as turns from "./turn.ts"
 
 export interface Seat {
-  readonly rank: number
-  readonly incarnation: number
+  readonly self: Self["Service"]
   readonly send: (message: FromWorker) => void
 }
 
@@ -46,7 +45,7 @@ interface Running {
 export const make = Effect.fnUntraced(function*(
   protocol: RpcGroup.RpcGroup<Rpc.AnyWithProps>,
   handlers: Context.Context<any>,
-  seat: Seat
+  { self, send }: Seat
 ) {
   const methods = new Map([...protocol.requests.values()].map((rpc): [string, Method] => {
     const entry = handlers.mapUnsafe.get(rpc.key) as Rpc.Handler<string>
@@ -69,12 +68,12 @@ export const make = Effect.fnUntraced(function*(
 
   const rejected = (id: number, issue: string): void => {
     running.delete(id)
-    seat.send({ kind: Kind.Rejected, id, issue })
+    send({ kind: Kind.Rejected, id, issue })
   }
   /** Whether the message went out; if it cannot, that is the request's answer. */
   const sendOr = (id: number, message: FromWorker): boolean => {
     try {
-      seat.send(message)
+      send(message)
       return true
     } catch (cause) {
       rejected(id, `the reply cannot be sent: ${cause instanceof Error ? cause.message : String(cause)}`)
@@ -95,7 +94,7 @@ export const make = Effect.fnUntraced(function*(
 
   const server = yield* RpcServer.makeNoSerialization(protocol as RpcGroup.RpcGroup<any>, {
     disableFatalDefects: true,
-    spanAttributes: { "phalanx.rank": seat.rank, "phalanx.incarnation": seat.incarnation },
+    spanAttributes: { "phalanx.rank": self.rank, "phalanx.incarnation": self.incarnation },
     onFromServer: (response) => {
       if (response._tag !== "Chunk" && response._tag !== "Exit") return Effect.void
       const id = response.requestId as unknown as number
@@ -159,7 +158,7 @@ export const make = Effect.fnUntraced(function*(
       request.trace === null && !traced ? effect : Effect.withSpan(effect, request.method, {
         kind: "server",
         captureStackTrace: false,
-        attributes: { "rpc.method": request.method, "phalanx.rank": seat.rank, "phalanx.incarnation": seat.incarnation },
+        attributes: { "rpc.method": request.method, "phalanx.rank": self.rank, "phalanx.incarnation": self.incarnation },
         parent: request.trace === null ? undefined : Tracer.externalSpan(request.trace)
       } as Tracer.SpanOptionsNoTrace),
       wrapped && result.uninterruptible ? { uninterruptible: true } : undefined
@@ -184,7 +183,7 @@ export const make = Effect.fnUntraced(function*(
       newest = id
       const method = methods.get(request.method)
       if (method === undefined) return rejected(id, `no method ${request.method}; the worker serves ${[...methods.keys()].join(", ")}`)
-      const known: Running = { method, mute: request.replyFrom !== -1 && request.replyFrom !== seat.rank, fiber: undefined }
+      const known: Running = { method, mute: request.replyFrom !== -1 && request.replyFrom !== self.member, fiber: undefined }
       running.set(id, known)
       if (interrupted.delete(id)) return answer(id, known, Exit.interrupt())
       const payload = method.codec.decodePayload(request.payload, handlers)

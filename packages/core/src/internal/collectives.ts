@@ -35,8 +35,6 @@ const hash = (words: ReadonlyArray<number>): number => {
 /** All communicators of one rank in one generation, and what they share: lanes, traffic, and their end. */
 const makeExchange = ({ generation, rank, ranks: world }: Place) => {
   const sides = new Map<number, Side>()
-  /** How often each list of ranks was asked for: members ask equally often, so that they get the same channel. */
-  const asked = new Map<string, number>()
   /** For communicators that a peer has split and used before this rank has split them. */
   const unsplit = new Map<number, Array<Letter>>()
   const sent = Array.from({ length: world }, () => 0)
@@ -95,7 +93,8 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
       for (const { bytes, channel, rank, sequence } of letters) send(rank, channel, sequence, bytes)
     },
     abort,
-    side: (ranks: ReadonlyArray<number>): Side => {
+    /** Members ask equally often for a list of ranks, so that the n-th time they get the same channel. */
+    side: (ranks: ReadonlyArray<number>, nth: number): Side => {
       const distinct = new Set(ranks)
       const within = ranks.every((each) => Number.isInteger(each) && each >= 0 && each < world)
       if (!distinct.has(rank) || distinct.size !== ranks.length || !within || ranks.length > maxRanks) {
@@ -104,12 +103,9 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
             + `this one too, and ${maxRanks} at most`
         )
       }
-      const list = ranks.join(",")
-      const nth = asked.get(list) ?? 0
-      asked.set(list, nth + 1)
       const channel = hash([generation, nth, ...ranks])
       if (sides.has(channel)) {
-        throw new RangeError(`ranks ${list} got the channel of ranks ${sides.get(channel)?.ranks}: split once more`)
+        throw new RangeError(`ranks ${ranks.join(",")} got the channel of ranks ${sides.get(channel)?.ranks}: split once more`)
       }
       const side = new Side(post, channel, ranks.slice())
       sides.set(channel, side)
@@ -164,18 +160,31 @@ const communicator = (side: Side, open: Effect.Effect<void>): Communicator => {
   }
 }
 
+/** No split is this one: the world is there before anything is split. */
+const worldsTime = -1
+
 const makeService = (place: Place, exchange: ReturnType<typeof makeExchange>, open: Effect.Effect<void>) => {
-  const of = (ranks: ReadonlyArray<number>): Communicator => communicator(exchange.side(ranks), open)
-  return {
-    ...of(Array.from({ length: place.ranks }, (_, rank) => rank)),
-    split: of,
-    traffic: exchange.traffic
+  const split = (ranks: ReadonlyArray<number>, nth: number): Communicator => communicator(exchange.side(ranks, nth), open)
+  const world = split(Array.from({ length: place.ranks }, (_, rank) => rank), worldsTime)
+  const asked = counting()
+  const service: Collectives["Service"] = { ...world, split: (ranks) => split(ranks, asked(ranks)), traffic: exchange.traffic }
+  return { service, split }
+}
+
+/** How often each list of ranks has been asked for before. */
+export const counting = (): (ranks: ReadonlyArray<number>) => number => {
+  const times = new Map<string, number>()
+  return (ranks) => {
+    const list = ranks.join(",")
+    const nth = times.get(list) ?? 0
+    times.set(list, nth + 1)
+    return nth
   }
 }
 
 export const makeAlone = (): Collectives["Service"] => {
   const place = { rank: 0, ranks: 1, generation: 0 }
-  return makeService(place, makeExchange(place), Effect.void)
+  return makeService(place, makeExchange(place), Effect.void).service
 }
 
 export interface Options extends Place {
@@ -222,7 +231,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     return Effect.asVoid(Effect.forkIn(connect, scope, { startImmediately: true }))
   })
 
-  const service: Collectives["Service"] = makeService(options, exchange, open)
+  const made = makeService(options, exchange, open)
   yield* Effect.addFinalizer(() => Effect.sync(() => exchange.abort(`rank ${rank} has left`, false)))
-  return { service, abort: (issue: string): void => exchange.abort(issue, false) }
+  return { ...made, abort: (issue: string): void => exchange.abort(issue, false) }
 })
+export type Made = Effect.Success<ReturnType<typeof make>>

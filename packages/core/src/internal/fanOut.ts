@@ -11,7 +11,8 @@ import type * as Mesh from "../Mesh.ts"
 import type { Packed, Publisher } from "../MessageQueues.ts"
 import { CallDefect, CallError, CallInterrupted, CallRejected, type Lost, type WorkerDied } from "../WorkerError.ts"
 import type { MethodCodec } from "./codec.ts"
-import { type Control, control, type Fence, type FromWorker, Kind, type Lives, request, type Trace } from "./frame.ts"
+import { type Control, control, type FromWorker, Kind, request, restamp, type Trace } from "./frame.ts"
+import type { Member, Roster } from "./roster.ts"
 
 export type CallExit = Exit.Exit<any, CallError<any>>
 
@@ -29,25 +30,16 @@ export interface Window {
   readonly bytes: number
 }
 
-interface Open {
+export interface Open {
   readonly id: number
   readonly call: Call
   readonly index: number
-  readonly packed: Packed
+  /** What to send; made anew if the group has gone on while it waited. */
+  packed: Packed
+  readonly stamp: number
   admitted: boolean
   /** Nobody waits for the answer any more; the request keeps its place in the window until it comes. */
   abandoned: boolean
-}
-
-export interface Member {
-  readonly rank: number
-  incarnation: number
-  died: WorkerDied | undefined
-  /** In the order of calls: the admitted ones, then those that wait for room. */
-  readonly open: Map<number, Open>
-  readonly waiting: Array<Open>
-  requests: number
-  bytes: number
 }
 
 /** A call in progress. */
@@ -57,11 +49,19 @@ export interface Call {
   readonly context: Context.Context<never>
   readonly mesh: Mesh.Any
   readonly sink: Sink
+  /** It restores state: it reaches a member that is not open to others yet. */
+  readonly restores: boolean
   /** The one rank whose reply is wanted, or −1: all. */
   readonly replyFrom: number
+  /** Who was at the mesh's ranks when it was made. */
+  readonly members: ReadonlyArray<Member | undefined>
+  /** In milliseconds of the group's clock. */
+  readonly made: number
   /** Ranks that have not been handed the request. */
   unsent: number
 }
+
+type Asked = Omit<Call, "members" | "made" | "unsent">
 
 /** What was dropped, by why. */
 export interface Counters {
@@ -73,23 +73,14 @@ export interface Counters {
   fenced: number
 }
 
-export const makeMember = (rank: number): Member => ({
-  rank,
-  incarnation: 0,
-  died: undefined,
-  open: new Map(),
-  waiting: [],
-  requests: 0,
-  bytes: 0
-})
-
 export const make = (options: {
   readonly publisher: () => Publisher
-  readonly members: ReadonlyArray<Member>
-  readonly fence: Fence
+  readonly roster: Roster
   readonly window: Window
+  /** Milliseconds; only differences count. */
+  readonly now: () => number
 }) => {
-  const { fence, members, window } = options
+  const { now, roster, window } = options
   const counters: Counters = { late: 0, unexpected: 0, fenced: 0 }
   let nextId = 0
   /** What every call ends in once the group has ended. */
@@ -102,14 +93,14 @@ export const make = (options: {
     // Last: whoever only waits for the request to be handed over must have heard why it will not be.
     release(member, open)
   }
-  const fail = (member: Member, open: Open, reason: unknown): void =>
-    settle(member, open, Exit.fail(new CallError({ method: open.call.method, rank: member.rank, reason: reason as Lost })))
+  const fail = (member: Member, open: Open, reason: unknown): void => settle(member, open, Exit.fail(errorOf(open, reason)))
 
   const handed = (call: Call): void => {
     if (--call.unsent === 0) call.sink.handed?.()
   }
 
-  const fits = (member: Member, bytes: number): boolean => member.requests < window.requests && member.bytes + bytes <= window.bytes
+  const fits = (member: Member, bytes: number): boolean =>
+    member.died === undefined && member.requests < window.requests && member.bytes + bytes <= window.bytes
 
   const admit = (member: Member, open: Open): void => {
     open.admitted = true
@@ -126,29 +117,40 @@ export const make = (options: {
       member.waiting.splice(member.waiting.indexOf(open), 1)
       handed(open.call)
     }
+    admitWaiting(member)
+  }
+
+  const admitWaiting = (member: Member): void => {
     while (member.waiting.length > 0 && fits(member, member.waiting[0]!.packed.bytes)) {
       const next = member.waiting.shift()!
+      if (next.stamp !== roster.stamp) next.packed = restamped(next.packed, member)
       admit(member, next)
-      options.publisher().publish(next.packed, [member.rank])
+      options.publisher().publish(next.packed, [member.id])
       handed(next.call)
     }
   }
 
-  const rejected = (call: Omit<Call, "unsent">, index: number, issue: string): void =>
+  const restamped = (packed: Packed, member: Member): Packed =>
+    options.publisher().pack(restamp(options.publisher().unpack(packed), roster.fence, member.incarnation))
+
+  const rejected = (call: Asked, index: number, issue: string): void =>
     call.sink.exit(
       index,
       Exit.fail(new CallError({ method: call.method, rank: call.mesh.ranks[index]!, reason: new CallRejected({ side: "driver", issue }) }))
     )
 
   const start = (
-    target: Omit<Call, "unsent">,
+    target: Asked,
     payload: unknown,
     details: { readonly place: (index: number) => Mesh.Place<any>; readonly headers: Request["headers"]; readonly trace: Trace | null }
   ) => {
-    const { codec, context, mesh, method } = target
+    const { codec, context, mesh, method, restores } = target
     const id = nextId++
-    const call: Call = { ...target, unsent: mesh.ranks.length }
-    const lives = livesOf(members, mesh.ranks)
+    const members = mesh.ranks.map((rank) => roster.present[rank])
+    const call: Call = { ...target, members, made: now(), unsent: mesh.ranks.length }
+    const { fence } = roster
+    const lives = roster.lives(members)
+    const replyFrom = target.replyFrom === -1 ? -1 : roster.present[target.replyFrom]?.id ?? -1
     const encode = (input: unknown): Packed | string => {
       const encoded = codec.encodePayload(input, context)
       if (encoded._tag === "Failure") return `the payload does not fit ${method}: ${String(Cause.squash(encoded.cause))}`
@@ -157,7 +159,7 @@ export const make = (options: {
           id,
           method,
           payload: encoded.value,
-          replyFrom: target.replyFrom,
+          replyFrom,
           headers: details.headers,
           trace: details.trace
         })
@@ -176,40 +178,46 @@ export const make = (options: {
     // Per rank, a payload is a value of its own; else one frame serves all ranks and is encoded once.
     const each = typeof payload === "function"
     const shared = each ? "" : encode(payload)
-    const now: Array<number> = []
+    const at: Array<number> = []
     const opened: Array<Open | undefined> = []
     for (let index = 0; index < mesh.ranks.length; index++) {
-      const member = members[mesh.ranks[index]!]!
+      const member = members[index]
+      if (member === undefined) {
+        rejected(call, index, `the group of epoch ${fence.epoch} has no such rank: its mesh is ${JSON.stringify(roster.mesh.shape)}`)
+        handed(call)
+        continue
+      }
       const packed = each ? perRank(() => encode(payload(details.place(index)))) : shared
-      const lost = member.died ?? closed
+      const restored = restores && member.restoring
+      const lost = closed ?? (member.awaited || restored ? undefined : member.died)
       if (typeof packed === "string" || lost !== undefined) {
         if (typeof packed === "string") rejected(call, index, packed)
         else call.sink.exit(index, Exit.fail(new CallError({ method, rank: member.rank, reason: lost! })))
         handed(call)
         continue
       }
-      const open: Open = { id, call, index, packed, admitted: false, abandoned: false }
+      const open: Open = { id, call, index, packed, stamp: roster.stamp, admitted: false, abandoned: false }
       opened[index] = open
       member.open.set(id, open)
-      if (member.waiting.length > 0 || !fits(member, packed.bytes)) {
+      if (!restored && (member.waiting.length > 0 || !fits(member, packed.bytes))) {
         packed.keep?.()
         member.waiting.push(open)
         continue
       }
       admit(member, open)
-      if (each) options.publisher().publish(packed, [member.rank])
-      else now.push(member.rank)
+      if (each) options.publisher().publish(packed, [member.id])
+      else at.push(member.id)
     }
     // A sink that failed fast may have stopped the call while it was being opened; what it abandoned is sent and then cancelled, which costs nobody anything.
-    if (now.length > 0) options.publisher().publish(shared as Packed, now)
+    if (at.length > 0) options.publisher().publish(shared as Packed, at)
     for (const open of opened) if (open?.admitted) handed(call)
 
     /** Tells the rank at `index` (or every rank still open) to stop; `reason`, if there is one, is the answer, else nobody waits for one. */
     const stop = (reason?: Lost, index?: number): void => {
       for (const i of index === undefined ? mesh.ranks.keys() : [index]) {
-        const member = members[mesh.ranks[i]!]!
-        const open = member.open.get(id)
-        if (open === undefined || open.abandoned) continue
+        const member = members[i]
+        const open = member?.open.get(id)
+        if (member === undefined || open === undefined || open.abandoned) continue
         if (!open.admitted) {
           if (reason !== undefined) fail(member, open, reason)
           else {
@@ -220,14 +228,14 @@ export const make = (options: {
         }
         open.abandoned = true
         send(member, { kind: Kind.Interrupt, id })
-        if (reason !== undefined) open.call.sink.exit(i, Exit.fail(new CallError({ method, rank: member.rank, reason })))
+        if (reason !== undefined) open.call.sink.exit(i, Exit.fail(errorOf(open, reason)))
       }
     }
     return { stop }
   }
 
   const send = (member: Member, message: Control): void =>
-    options.publisher().control(member.rank, control(fence, member.incarnation, message))
+    options.publisher().control(member.id, control(roster.fence, member.incarnation, message))
 
   /** Takes an answer of the rank's present incarnation. */
   const receive = (member: Member, message: Extract<FromWorker, { id: number }>): void => {
@@ -236,10 +244,11 @@ export const make = (options: {
       counters.unexpected++
       return
     }
-    const { codec, context, method, sink } = open.call
+    const { codec, context, sink } = open.call
     switch (message.kind) {
       case Kind.Success: {
-        const mute = open.call.replyFrom !== -1 && open.call.replyFrom !== member.rank
+        const { mesh, replyFrom } = open.call
+        const mute = replyFrom !== -1 && mesh.ranks[open.index] !== replyFrom
         if (open.abandoned || codec.streams || mute) return settle(member, open, Exit.void)
         const value = codec.decodeSuccess(message.value, context)
         return value._tag === "Success" ? settle(member, open, Exit.succeed(value.value)) : fail(member, open, undecodable(value))
@@ -259,22 +268,24 @@ export const make = (options: {
         if (values._tag === "Success") return ack()
         open.abandoned = true
         send(member, { kind: Kind.Interrupt, id: message.id })
-        return sink.exit(open.index, Exit.fail(new CallError({ method, rank: member.rank, reason: undecodable(values) })))
+        return sink.exit(open.index, Exit.fail(errorOf(open, undecodable(values))))
       }
       case Kind.Rejected:
         return fail(member, open, new CallRejected({ side: "worker", issue: message.issue }))
     }
   }
 
-  const end = (member: Member, reason: Lost): void => {
-    const open = [...member.open.values()]
-    member.open.clear()
-    member.waiting.length = 0
+  /** Answers what a member has open, and what waits for it unless that goes on waiting. */
+  const end = (member: Member, reason: Lost, keepWaiting: boolean): void => {
+    const ended: Array<Open> = []
+    for (const open of member.open.values()) if (open.admitted || !keepWaiting) ended.push(open)
+    for (const { id } of ended) member.open.delete(id)
+    if (!keepWaiting) member.waiting.length = 0
     member.requests = 0
     member.bytes = 0
-    for (const { abandoned, admitted, call, index } of open) {
-      if (!abandoned) call.sink.exit(index, Exit.fail(new CallError({ method: call.method, rank: member.rank, reason })))
-      if (!admitted) handed(call)
+    for (const open of ended) {
+      if (!open.abandoned) open.call.sink.exit(open.index, Exit.fail(errorOf(open, reason)))
+      if (!open.admitted) handed(open.call)
     }
   }
 
@@ -283,27 +294,34 @@ export const make = (options: {
     start,
     receive,
     send,
-    /** Answers every open request of a rank, and every later one. */
-    lose: (member: Member, died: WorkerDied): void => {
+    /** Answers every open request of a member; later ones, too, or they wait with those that were never sent. */
+    lose: (member: Member, died: WorkerDied, awaited: boolean): void => {
       member.died = died
-      end(member, died)
+      member.restoring = false
+      member.awaited = awaited
+      end(member, died, awaited)
+    },
+    /** The member's next incarnation serves. */
+    revive: (member: Member): void => {
+      member.died = undefined
+      member.restoring = false
+      member.awaited = false
+      admitWaiting(member)
     },
     /** The group ends: what is still open is given up. */
     close: (): void => {
       closed = new CallInterrupted()
-      for (const member of members) end(member, closed)
+      for (const member of roster.all) end(member, closed, false)
     },
-    /** The oldest call that a rank has not answered. */
-    oldest: (member: Member): string | undefined => member.open.values().next().value?.call.method
+    /** The oldest call that a member has not answered. */
+    oldest: (member: Member): { readonly method: string; readonly ageMillis: number } | undefined => {
+      const open = member.open.values().next().value
+      return open === undefined ? undefined : { method: open.call.method, ageMillis: now() - open.call.made }
+    }
   }
 }
 export type FanOut = ReturnType<typeof make>
 type Request = Parameters<typeof request>[2]
-
-const livesOf = (members: ReadonlyArray<Member>, ranks: ReadonlyArray<number>): Lives => {
-  const first = members[ranks[0]!]!.incarnation
-  return ranks.every((rank) => members[rank]!.incarnation === first) ? first : members.map((member) => member.incarnation)
-}
 
 const perRank = <A>(f: () => A): A | string => {
   try {
@@ -312,6 +330,10 @@ const perRank = <A>(f: () => A): A | string => {
     return `the function that makes each rank's payload threw: ${cause instanceof Error ? cause.message : String(cause)}`
   }
 }
+
+/** The rank is the one that the call named, whatever its member's is by now. */
+const errorOf = ({ call, index }: Open, reason: unknown): CallError<any> =>
+  new CallError({ method: call.method, rank: call.mesh.ranks[index]!, reason: reason as Lost })
 
 const undecodable = (exit: Exit.Failure<unknown, string>): CallRejected =>
   new CallRejected({ side: "driver", issue: `the reply does not fit the protocol: ${String(Cause.squash(exit.cause))}` })

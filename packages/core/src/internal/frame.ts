@@ -11,6 +11,9 @@ export const Kind = {
   Ack: 2,
   Peers: 3,
   Abort: 4,
+  Epoch: 5,
+  Ping: 6,
+  Renew: 7,
   // worker → driver
   Ready: 16,
   Failed: 17,
@@ -18,7 +21,9 @@ export const Kind = {
   Failure: 19,
   Chunk: 20,
   Rejected: 21,
-  Join: 22
+  Join: 22,
+  Entered: 23,
+  Pong: 24
 } as const
 
 /** Which life of which membership of which group a frame belongs to. A frame whose fence differs changes nothing and is counted. */
@@ -43,15 +48,27 @@ export interface Request {
   readonly headers: ReadonlyArray<readonly [string, string]> | null
   readonly trace: Trace | null
 }
+/** Another membership: requests before it are of the former epoch, those after it of this one. */
+export interface Epoch {
+  readonly kind: typeof Kind.Epoch
+  readonly epoch: number
+  readonly shape: Readonly<Record<string, number>>
+  /** The members' ids in rank order. */
+  readonly members: ReadonlyArray<number>
+}
 /** What only a control lane carries. */
 export type Control =
   | { readonly kind: typeof Kind.Interrupt; readonly id: number }
   | { readonly kind: typeof Kind.Ack; readonly id: number }
   | { readonly kind: typeof Kind.Peers; readonly generation: number; readonly handles: ReadonlyArray<unknown> }
+  /** The generation of collectives is over. */
   | { readonly kind: typeof Kind.Abort; readonly generation: number; readonly issue: string }
-export type FromDriver = Request | Control
+  /** The generation has begun; every former one is over. */
+  | { readonly kind: typeof Kind.Renew; readonly generation: number; readonly issue: string }
+  | { readonly kind: typeof Kind.Ping; readonly beat: number }
+export type FromDriver = Request | Epoch | Control
 
-/** A request goes to many ranks in one frame, so it says the incarnation it means of each: one number if they are equal, else one a rank. */
+/** A request goes to many members in one frame, so it says the incarnation it means of each: one number if they are equal, else one a member. */
 export type Lives = number | ReadonlyArray<number>
 
 export const request = (fence: Fence, lives: Lives, r: Omit<Request, "kind">): Frame => [
@@ -67,6 +84,20 @@ export const request = (fence: Fence, lives: Lives, r: Omit<Request, "kind">): F
   r.trace === null ? null : [r.trace.traceId, r.trace.spanId, r.trace.sampled]
 ]
 
+/** The same request for what its members are now: it waited while the group went on. */
+export const restamp = (frame: Frame, fence: Fence, lives: Lives): Frame => frame.with(2, fence.epoch).with(3, lives)
+
+/** Bears the former epoch, whose last frame it is. */
+export const epoch = (former: Fence, lives: Lives, e: Omit<Epoch, "kind">): Frame => [
+  Kind.Epoch,
+  former.secret,
+  former.epoch,
+  lives,
+  e.epoch,
+  e.shape,
+  e.members
+]
+
 export const control = (fence: Fence, life: number, c: Control): Frame => {
   const head = [c.kind, fence.secret, fence.epoch, life]
   switch (c.kind) {
@@ -76,7 +107,10 @@ export const control = (fence: Fence, life: number, c: Control): Frame => {
     case Kind.Peers:
       return [...head, c.generation, c.handles]
     case Kind.Abort:
+    case Kind.Renew:
       return [...head, c.generation, c.issue]
+    case Kind.Ping:
+      return [...head, c.beat]
   }
 }
 
@@ -88,16 +122,22 @@ export type FromWorker =
   | { readonly kind: typeof Kind.Chunk; readonly id: number; readonly values: unknown }
   | { readonly kind: typeof Kind.Rejected; readonly id: number; readonly issue: string }
   | { readonly kind: typeof Kind.Join; readonly generation: number; readonly handle: unknown }
+  /** The first frame of another epoch: what came before it is of the former one. */
+  | { readonly kind: typeof Kind.Entered }
+  | { readonly kind: typeof Kind.Pong; readonly beat: number }
 
-export const reply = (fence: Fence, rank: number, life: number, r: FromWorker): Frame => {
-  const head = [r.kind, fence.secret, fence.epoch, rank, life]
+export const reply = (fence: Fence, member: number, life: number, r: FromWorker): Frame => {
+  const head = [r.kind, fence.secret, fence.epoch, member, life]
   switch (r.kind) {
     case Kind.Ready:
+    case Kind.Entered:
       return head
+    case Kind.Pong:
+      return [...head, r.beat]
     case Kind.Failed:
       return [...head, r.phase, r.issue, r.advice]
     case Kind.Success:
-      return [r.kind, fence.secret, fence.epoch, rank, life, r.id, r.value]
+      return [r.kind, fence.secret, fence.epoch, member, life, r.id, r.value]
     case Kind.Failure:
       return [...head, r.id, r.exit]
     case Kind.Chunk:
@@ -112,14 +152,21 @@ export const reply = (fence: Fence, rank: number, life: number, r: FromWorker): 
 /** What reading a frame can come to besides its content. */
 export type Refusal = "stale" | "malformed"
 
-/** The driver's view of a frame that came on the lane of `rank`. */
-export const readReply = (frame: Frame, fence: Fence, rank: number, life: number): FromWorker | Refusal => {
+/** A control frame of an epoch that the worker has not entered yet: it overtook the frame that begins it. */
+export type Early = "early"
+
+/** The driver's view of a frame that came on the lane of `member`, whose frames are of epoch `heard`, or enter a later one that the driver has begun. */
+export const readReply = (frame: Frame, fence: Fence, member: number, life: number, heard: number): FromWorker | Refusal => {
   const [kind, secret, epoch, from, incarnation, a, b, c] = frame
   if (!isCount(kind) || typeof secret !== "string" || !isCount(epoch) || !isCount(from) || !isCount(incarnation)) return "malformed"
-  if (secret !== fence.secret || epoch !== fence.epoch || from !== rank || incarnation !== life) return "stale"
+  if (secret !== fence.secret || from !== member || incarnation !== life) return "stale"
+  if (kind === Kind.Entered ? epoch !== heard + 1 || epoch > fence.epoch : epoch !== heard) return "stale"
   switch (kind) {
     case Kind.Ready:
+    case Kind.Entered:
       return { kind }
+    case Kind.Pong:
+      return isCount(a) ? { kind, beat: a } : "malformed"
     case Kind.Failed:
       return (a === "import" || a === "setup") && typeof b === "string" && typeof c === "string"
         ? { kind, phase: a, issue: b, advice: c }
@@ -140,11 +187,12 @@ export const readReply = (frame: Frame, fence: Fence, rank: number, life: number
 }
 
 /** A worker's view of a frame from its driver. */
-export const readDriver = (frame: Frame, fence: Fence, rank: number, life: number): FromDriver | Refusal => {
+export const readDriver = (frame: Frame, fence: Fence, member: number, life: number): FromDriver | Refusal | Early => {
   const [kind, secret, epoch, lives, a, b, payload, replyFrom, headers, trace] = frame
   if (!isCount(kind) || typeof secret !== "string" || !isCount(epoch)) return "malformed"
-  if (secret !== fence.secret || epoch !== fence.epoch) return "stale"
-  if ((Array.isArray(lives) ? lives[rank] : lives) !== life) return "stale"
+  if (secret !== fence.secret || epoch < fence.epoch) return "stale"
+  if ((Array.isArray(lives) ? lives[member] : lives) !== life) return "stale"
+  if (epoch > fence.epoch) return kind === Kind.Request || kind === Kind.Epoch ? "stale" : "early"
   if (!isCount(a)) return "malformed"
   switch (kind) {
     case Kind.Request:
@@ -166,12 +214,22 @@ export const readDriver = (frame: Frame, fence: Fence, rank: number, life: numbe
     case Kind.Peers:
       return Array.isArray(b) ? { kind, generation: a, handles: b } : "malformed"
     case Kind.Abort:
+    case Kind.Renew:
       return typeof b === "string" ? { kind, generation: a, issue: b } : "malformed"
+    case Kind.Ping:
+      return { kind, beat: a }
+    case Kind.Epoch:
+      return a === epoch + 1 && isShape(b) && Array.isArray(payload) && payload.length === sizeOf(b) && payload.every(isCount)
+        ? { kind, epoch: a, shape: b, members: payload }
+        : "malformed"
     default:
       return "malformed"
   }
 }
 
+const isShape = (u: unknown): u is Readonly<Record<string, number>> =>
+  typeof u === "object" && u !== null && !Array.isArray(u) && Object.values(u).every((size) => isCount(size) && size > 0)
+const sizeOf = (shape: Readonly<Record<string, number>>): number => Object.values(shape).reduce((product, size) => product * size, 1)
 const isCount = (u: unknown): u is number => typeof u === "number" && u >= 0 && Number.isInteger(u)
 const isHeaders = (u: unknown): u is ReadonlyArray<readonly [string, string]> =>
   Array.isArray(u) && u.every((h) => Array.isArray(h) && typeof h[0] === "string" && typeof h[1] === "string")

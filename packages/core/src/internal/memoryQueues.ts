@@ -101,6 +101,7 @@ export const make = (): MessageQueues["Service"] => {
           const publisher = {
             transport: "memory",
             pack: copy,
+            unpack: (packed: Packed) => (packed as Copied).frame,
             publish: (packed: Packed, to: ReadonlyArray<number>) => {
               for (const rank of to) send(rank, copy((packed as Copied).frame).frame)
             },

@@ -1,16 +1,30 @@
 import * as Context from "effect/Context"
+import type * as Stream from "effect/Stream"
 import type * as Mesh from "../Mesh.ts"
 
 // These live here so that the engine that serves a worker and `Worker`, which names them, do not import each other.
 
-/** What an actor knows about itself: `rank` of `worldSize`, its `mesh`, its `node`, and which life (`incarnation`) of which membership (`epoch`) this is. */
+/** What an actor is in one membership of its group. */
+export interface Membership {
+  readonly epoch: number
+  readonly rank: number
+  readonly mesh: Mesh.Any
+}
+
+/**
+ * What an actor knows about itself: its `node`, which life of it this is (`incarnation`), its number for life (`member`), and what it is in the present membership: `rank` of `worldSize`
+ * in `mesh`, in this `epoch`. A resize changes these, so read them when they are needed, or follow `changes`.
+ */
 export class Self extends Context.Service<Self, {
+  readonly member: number
+  readonly incarnation: number
+  readonly node: string
   readonly rank: number
   readonly worldSize: number
-  readonly incarnation: number
   readonly epoch: number
-  readonly node: string
   readonly mesh: Mesh.Any
+  /** The present membership, and each later one. */
+  readonly changes: Stream.Stream<Membership>
 }>()("@phalanx/core/Worker/Self") {}
 
 /**

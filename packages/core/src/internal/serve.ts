@@ -7,18 +7,18 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Cluster from "../Cluster.ts"
-import { CollectiveAborted, Collectives } from "../Collectives.ts"
+import { Collectives } from "../Collectives.ts"
 import * as Mesh from "../Mesh.ts"
 import * as MessageQueues from "../MessageQueues.ts"
 import type { QueueError } from "../QueueError.ts"
 import type { Worker } from "../Worker.ts"
 import { SpawnError } from "../WorkerError.ts"
 import * as answering from "./answering.ts"
-import * as collectives from "./collectives.ts"
-import { type Control, type Fence, type FromWorker, Kind, readDriver, reply } from "./frame.ts"
-import { Self } from "./self.ts"
+import { type Control, type Epoch, type Fence, type FromDriver, type FromWorker, Kind, readDriver, reply } from "./frame.ts"
+import * as generations from "./generations.ts"
+import { type Membership, Self } from "./self.ts"
 
 export const run = (
   entry: Cluster.Entry<any>,
@@ -26,23 +26,27 @@ export const run = (
   node: string
 ): Effect.Effect<void, SpawnError | QueueError, MessageQueues.MessageQueues> =>
   Effect.scoped(Effect.gen(function*() {
-    const { rank, incarnation } = identity
-    const fence: Fence = identity
+    const { incarnation, member } = identity
+    let fence: Fence = { secret: identity.secret, epoch: identity.epoch }
+    let membership: Membership = { epoch: identity.epoch, rank: identity.rank, mesh: Mesh.make(identity.shape) }
+    const memberships = yield* SubscriptionRef.make(membership)
     const queues = yield* MessageQueues.MessageQueues
+    const context = yield* Effect.context<never>()
     const ended = Deferred.makeUnsafe<void>()
     const inbox: Array<MessageQueues.Frame> = []
+    const early: Array<MessageQueues.Frame> = []
     let receive = (frame: MessageQueues.Frame): void => void inbox.push(frame)
     const subscriber = yield* queues.attach(identity.handle, {
       receive: (frame) => receive(frame),
       lost: () => Deferred.doneUnsafe(ended, Exit.void)
     })
-    const send = (message: FromWorker): void => subscriber.send(reply(fence, rank, incarnation, message))
+    const send = (message: FromWorker): void => subscriber.send(reply(fence, member, incarnation, message))
 
     /** Tells the driver why there will be no worker, then fails with the same. */
     const failed = (phase: "import" | "setup", advice: string) => (cause: unknown) => {
       const issue = issueAndPlace(cause)
       send({ kind: Kind.Failed, phase, issue, advice })
-      const error = new SpawnError({ rank, node, entry: nameOf(entry), phase, issue, advice, stderr: [] })
+      const error = new SpawnError({ rank: membership.rank, node, entry: nameOf(entry), phase, issue, advice, stderr: [] })
       return Effect.andThen(subscriber.flush, Effect.fail(error))
     }
 
@@ -50,24 +54,57 @@ export const run = (
       load(entry),
       failed("import", "The entry must be a module that Node can import and whose default export is Worker.make(…)")
     )
-    const mesh = Mesh.make(identity.shape)
-    const group = yield* joining(identity, mesh.ranks.length, send)
+    const group = yield* generations.make({
+      group: identity.group,
+      secret: identity.secret,
+      generation: identity.generation,
+      place: () => ({ epoch: membership.epoch, rank: membership.rank, ranks: membership.mesh.ranks.length }),
+      send
+    })
+    const enter = ({ epoch, members, shape }: Epoch): void => {
+      const rank = members.indexOf(member)
+      if (rank < 0) return void Deferred.doneUnsafe(ended, Exit.void)
+      membership = { epoch, rank, mesh: Mesh.make(shape) }
+      fence = { secret: fence.secret, epoch }
+      send({ kind: Kind.Entered })
+      Effect.runSyncWith(context)(SubscriptionRef.set(memberships, membership))
+      early.splice(0).forEach(receive)
+    }
     // A layer may use collectives while it is built, so what they need is heard from the first.
     const hold = (frame: MessageQueues.Frame): void => {
-      const message = readDriver(frame, fence, rank, incarnation)
-      if (typeof message === "object" && (message.kind === Kind.Peers || message.kind === Kind.Abort)) group.onControl(message)
+      const message = readDriver(frame, fence, member, incarnation)
+      if (typeof message === "object" && isMeeting(message)) group.onControl(message)
       else inbox.push(frame)
     }
     receive = hold
     inbox.splice(0).forEach(hold)
+    const self: Self["Service"] = {
+      member,
+      incarnation,
+      node,
+      get rank() {
+        return membership.rank
+      },
+      get worldSize() {
+        return membership.mesh.ranks.length
+      },
+      get epoch() {
+        return membership.epoch
+      },
+      get mesh() {
+        return membership.mesh
+      },
+      changes: SubscriptionRef.changes(memberships)
+    }
     const handlers = yield* Layer.build(Layer.fresh(worker.layer)).pipe(
-      Effect.provideService(Self, { rank, worldSize: mesh.ranks.length, incarnation, epoch: identity.epoch, node, mesh }),
+      Effect.provideService(Self, self),
       Effect.provideService(Collectives, group.service),
       Effect.catchCause((cause) => failed("setup", "Mend the worker's layer: it failed while it was built")(Cause.squash(cause)))
     )
-    const answers = yield* answering.make(worker.protocol as any, handlers as Context.Context<any>, { rank, incarnation, send })
+    const answers = yield* answering.make(worker.protocol as any, handlers as Context.Context<any>, { self, send })
     receive = (frame) => {
-      const message = readDriver(frame, fence, rank, incarnation)
+      const message = readDriver(frame, fence, member, incarnation)
+      if (message === "early") return void early.push(frame)
       if (message === "stale" || message === "malformed") return
       switch (message.kind) {
         case Kind.Request:
@@ -76,6 +113,10 @@ export const run = (
           return answers.interrupt(message.id)
         case Kind.Ack:
           return answers.ack(message.id)
+        case Kind.Ping:
+          return send({ kind: Kind.Pong, beat: message.beat })
+        case Kind.Epoch:
+          return enter(message)
         default:
           return group.onControl(message)
       }
@@ -84,6 +125,9 @@ export const run = (
     send({ kind: Kind.Ready })
     yield* Deferred.await(ended)
   }))
+
+const isMeeting = (message: FromDriver): message is Extract<Control, { generation: number }> =>
+  message.kind === Kind.Peers || message.kind === Kind.Abort || message.kind === Kind.Renew
 
 /** What was thrown, and the file, line and column that its stack begins with. */
 const issueAndPlace = (cause: unknown): string => {
@@ -104,33 +148,3 @@ const load = (entry: Cluster.Entry<any>): Effect.Effect<Worker<any, unknown>, un
     : Effect.succeed(entry)
 
 const isWorker = (u: any): u is Worker<any, unknown> => typeof u === "object" && u !== null && "protocol" in u && Layer.isLayer(u.layer)
-
-/** The collectives of this incarnation. Their lanes are opened by the first operation, which tells the driver where and hears where the others are. */
-const joining = Effect.fnUntraced(function*(identity: Cluster.Identity, ranks: number, send: (message: FromWorker) => void) {
-  const generation = identity.incarnation
-  const peers = Deferred.makeUnsafe<ReadonlyArray<MessageQueues.Handle>, CollectiveAborted>()
-  const made = yield* collectives.make({
-    group: identity.group,
-    secret: identity.secret,
-    rank: identity.rank,
-    ranks,
-    generation,
-    join: (handle) => {
-      send({ kind: Kind.Join, generation, handle })
-      return Deferred.await(peers)
-    }
-  })
-  const isHandles = Schema.is(Schema.Array(MessageQueues.Handle))
-  return {
-    service: made.service,
-    onControl: (message: Extract<Control, { generation: number }>): void => {
-      if (message.generation !== generation) return
-      if (message.kind === Kind.Peers && isHandles(message.handles)) {
-        Deferred.doneUnsafe(peers, Exit.succeed(message.handles))
-      } else if (message.kind === Kind.Abort) {
-        made.abort(message.issue)
-        Deferred.doneUnsafe(peers, Exit.fail(new CollectiveAborted({ operation: "join", generation, issue: message.issue })))
-      }
-    }
-  }
-})

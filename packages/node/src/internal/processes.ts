@@ -5,7 +5,7 @@
  * to be known exactly.
  */
 import type * as Cluster from "@phalanx/core/Cluster"
-import { type Death, SpawnError } from "@phalanx/core/WorkerError"
+import { type Death, Reason, SpawnError } from "@phalanx/core/WorkerError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,6 +17,7 @@ import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import * as output from "./output.ts"
 import { SpawnLine } from "./spawnLine.ts"
+import { vitals } from "./vitals.ts"
 
 export interface Options {
   readonly queues: SpawnLine["queues"]
@@ -81,20 +82,32 @@ const stop = ({ child, end }: Running, grace: number): Effect.Effect<void> =>
     child.kill("SIGTERM")
   })
 
+/** Which pipe a process says on why it ends (`lastWords.ts`). */
+const lastWordsPipe = 3
+
+/** What V8 says before it aborts. It stands above a long stack, so that the last lines need not contain it. */
+const heapIsFull = "JavaScript heap out of memory"
+
+const isReason = Schema.is(Reason)
+
 /** Keeps and prints what a process says, and tells when it has ended. */
 const watch = (child: ChildProcess, group: string, rank: number, print: output.Print | undefined): Running => {
   const stderr = output.makeTail(tailLines)
   const end = Deferred.makeUnsafe<Cluster.End>()
   const pipes: Array<{ readonly stream: Readable; readonly flush: () => void }> = []
-  for (const name of ["stdout", "stderr"] as const) {
-    const stream = child[name]
-    if (stream === null) continue
-    const flush = output.lines(stream, (text) => {
-      if (name === "stderr") stderr.push(text)
-      print?.({ group, rank, stream: name, text })
-    })
-    pipes.push({ stream, flush })
+  let reason: Reason | undefined
+  const listen = (stream: Readable | null, onLine: (text: string) => void): void => {
+    if (stream !== null) pipes.push({ stream, flush: output.lines(stream, onLine) })
   }
+  listen(child.stdout, (text) => print?.({ group, rank, stream: "stdout", text }))
+  listen(child.stderr, (text) => {
+    stderr.push(text)
+    if (text.includes(heapIsFull)) reason = "out-of-memory"
+    print?.({ group, rank, stream: "stderr", text })
+  })
+  listen(child.stdio[lastWordsPipe] as Readable, (text) => {
+    if (isReason(text)) reason = text
+  })
   child.once("exit", (code, signal) => {
     killGroup(child)
     let open = pipes.filter(({ stream }) => !stream.closed)
@@ -104,7 +117,10 @@ const watch = (child: ChildProcess, group: string, rank: number, print: output.P
         flush()
         stream.destroy()
       }
-      Deferred.doneUnsafe(end, Exit.succeed({ death: deathOf(code, signal), stderr: stderr.take() }))
+      const death = deathOf(code, signal)
+      // A heap that is full ends in SIGABRT; any program may print the words.
+      const known = reason === "out-of-memory" && signal !== "SIGABRT" ? undefined : reason
+      Deferred.doneUnsafe(end, Exit.succeed({ death, reason: known, stderr: stderr.take() }))
     }
     // What lies in the pipes is read in the next turn of the event loop, which may itself have been held up.
     const timer = setTimeout(() => setImmediate(done), lastWords)
@@ -134,7 +150,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
           [...nodeFlags, ...options.execArgv, bootstrap, "phalanx", group, "rank", String(rank), "incarnation", String(incarnation)],
           // In a session of its own: what a terminal sends at Ctrl-C is for the driver, which then ends its workers in order.
           {
-            stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe"],
+            stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe", "pipe"],
             detached: true,
             env: { ...process.env, ...options.env }
           }
@@ -196,6 +212,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
         pid: child.pid,
         end: Deferred.await(end),
         stderr: Effect.sync(stderr.take),
+        vitals: vitals(child),
         kill: (signal) =>
           Effect.sync(() => {
             if (hasExited(child)) return

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import { writeSync } from "node:fs"
+import * as lastWords from "./lastWords.ts"
 import { dieWith } from "./parentDeath.ts"
 import { SpawnLine } from "./spawnLine.ts"
 import * as transports from "./transports.ts"
@@ -27,6 +28,7 @@ const firstLine = Effect.callback<string>((resume) => {
   process.stdin.setEncoding("utf8").on("data", onData)
 })
 
+lastWords.listen()
 let grace = 2000
 
 const main = Effect.gen(function*() {

@@ -223,6 +223,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       const bytes = Codec.packBulk(frame)
       return bytes === undefined ? new ShmPacked(Codec.pack(frame), false) : unpublished = new ShmPacked(bytes, true)
     },
+    unpack: (packed) => Codec.unpack((packed as ShmPacked).data),
     publish: (packed, ranks) => {
       const shm = packed as ShmPacked
       if (!requests.takesAtOnce(shm.bytes)) shm.keep()

@@ -82,6 +82,7 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
         const body = pack(frame)
         return { bytes: body.length, body }
       },
+      unpack: (packed) => unpack((packed as Body).body),
       publish: (packed, to) => {
         const { body } = packed as Body
         for (const rank of to) ranks.get(rank)?.requests.send(body)

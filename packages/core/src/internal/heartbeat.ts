@@ -1,0 +1,100 @@
+/**
+ * Finds workers that are silent. One fiber a group asks each rank from which nothing has come for a beat whether it still answers; calls cost nothing but a flag. Whether a silent
+ * worker is frozen or computes is told by its process: its state, and whether its processor time advances.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Cluster from "../Cluster.ts"
+import * as GroupEvent from "../GroupEvent.ts"
+import type { FanOut } from "./fanOut.ts"
+import { Kind } from "./frame.ts"
+import type { Life, Lives } from "./lives.ts"
+import type { Member, Roster } from "./roster.ts"
+
+export interface Settings {
+  /** All in milliseconds. */
+  readonly every: number
+  readonly frozen: number
+  readonly unresponsive: number
+}
+
+export interface Options {
+  readonly settings: Settings
+  readonly roster: Roster
+  readonly lives: Lives
+  readonly out: FanOut
+  readonly ended: (life: Life, end: Cluster.End) => void
+  readonly tell: (event: GroupEvent.GroupEvent) => void
+}
+
+/** What is known of a member since it was last heard. */
+interface Watch {
+  readonly life: Life
+  /** When it was last known to answer. */
+  heard: number
+  /** Its processor time when it was first found silent. */
+  cpuMillis: number | undefined
+  /** That it computes has been told. */
+  told: boolean
+}
+
+/** Processor time that a frozen process may still be charged with: a tick of the kernel's clock. */
+const tick = 10
+
+export const run = Effect.fnUntraced(function*({ ended, lives, out, roster, settings, tell }: Options) {
+  const { every, frozen, unresponsive } = settings
+  const watches = new Map<Member, Watch>()
+  let beat = 0
+
+  /** Its process, if it is silent enough to be asked. */
+  const judge = Effect.fnUntraced(function*(member: Member, watch: Watch, silence: number, vitals: Effect.Effect<Cluster.Vitals>) {
+    const { cpuMillis, state } = yield* vitals
+    if (member.stirred || watch.life.over) return
+    watch.cpuMillis ??= cpuMillis
+    const computes = state === "alive" && cpuMillis - watch.cpuMillis > tick
+    if (silence < frozen) return
+    if (silence >= unresponsive || !computes) {
+      const stderr = yield* lives.stderrOf(watch.life)
+      return ended(watch.life, { death: { _tag: "Silent", millis: silence, state: computes ? "unresponsive" : "frozen" }, stderr })
+    }
+    if (watch.told) return
+    watch.told = true
+    const oldest = out.oldest(member)
+    tell(GroupEvent.make.Unresponsive({ rank: member.rank, method: oldest?.method, ageMillis: oldest?.ageMillis }))
+  })
+
+  /** Looks at one member; when it has to be looked at again at the latest. */
+  const look = Effect.fnUntraced(function*(member: Member, now: number, late: number) {
+    const life = lives.of(member)
+    const vitals = life?.process?.vitals
+    if (life === undefined || life.over || member.died !== undefined || vitals === undefined) {
+      watches.delete(member)
+      return now + every
+    }
+    let watch = watches.get(member)
+    if (watch?.life !== life || member.stirred) {
+      watch = { life, heard: now, cpuMillis: undefined, told: false }
+      watches.set(member, watch)
+    }
+    member.stirred = false
+    // The driver itself may have been held up: time in which it could not have heard an answer does not count.
+    watch.heard = Math.min(now, watch.heard + late)
+    const silence = now - watch.heard
+    out.send(member, { kind: Kind.Ping, beat })
+    if (silence >= every) yield* judge(member, watch, silence, vitals)
+    const deadline = silence < frozen ? frozen : unresponsive
+    return Math.min(now + every, watch.heard + Math.max(deadline, silence + 1))
+  })
+
+  let due = (yield* Clock.currentTimeMillis) + every
+  while (true) {
+    const before = yield* Clock.currentTimeMillis
+    yield* Effect.sleep(Math.max(1, due - before))
+    const now = yield* Clock.currentTimeMillis
+    const late = Math.max(0, now - due)
+    beat++
+    let next = now + every
+    for (const member of roster.present) next = Math.min(next, yield* look(member, now, late))
+    due = next
+  }
+})

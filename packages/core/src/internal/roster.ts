@@ -1,0 +1,82 @@
+/**
+ * Who belongs to the group, as its driver sees it: members by id for life, and by rank in the present epoch.
+ */
+import * as Mesh from "../Mesh.ts"
+import type { WorkerDied } from "../WorkerError.ts"
+import type { Open } from "./fanOut.ts"
+import type { Fence, Lives } from "./frame.ts"
+
+export interface Member {
+  /** By which the transport addresses it. */
+  readonly id: number
+  /** −1 once it has left. */
+  rank: number
+  incarnation: number
+  /** The epoch of its frames: the driver's, or the one before while it has not entered that. */
+  heard: number
+  /** Why calls do not reach it. */
+  died: WorkerDied | undefined
+  /** It serves again, but its state is being restored: only the calls that do so reach it. */
+  restoring: boolean
+  /** While it is gone its calls wait for the next incarnation. */
+  awaited: boolean
+  /** Something came from it since the last beat. */
+  stirred: boolean
+  /** In the order of calls: the admitted ones, then those that wait. */
+  readonly open: Map<number, Open>
+  readonly waiting: Array<Open>
+  requests: number
+  bytes: number
+}
+
+const member = (id: number): Member => ({
+  id,
+  rank: id,
+  incarnation: 0,
+  heard: 0,
+  died: undefined,
+  restoring: false,
+  awaited: false,
+  stirred: false,
+  open: new Map(),
+  waiting: [],
+  requests: 0,
+  bytes: 0
+})
+
+export const make = (mesh: Mesh.Any, secret: string) => {
+  const all = mesh.ranks.map(member)
+  const roster = {
+    all: all as ReadonlyArray<Member>,
+    /** The members of this epoch in rank order. */
+    present: all as ReadonlyArray<Member>,
+    mesh,
+    fence: { secret, epoch: 0 } as Fence,
+    /** Rises with everything that a request which waited has to be stamped anew for. */
+    stamp: 0,
+    coordinates: (member: Member): Mesh.Coordinates<string> => member.rank < 0 ? {} : Mesh.place(roster.mesh, member.rank).coordinates,
+    lives: (members: ReadonlyArray<Member | undefined>): Lives => {
+      const first = members[0]?.incarnation ?? 0
+      for (const member of members) if (member?.incarnation !== first) return all.map((member) => member.incarnation)
+      return first
+    },
+    /** The next life of a member. */
+    renew: (member: Member): void => {
+      member.incarnation++
+      member.heard = roster.fence.epoch
+      member.restoring = false
+      roster.stamp++
+    },
+    /** Begins the next epoch, with these members in this order. */
+    resize: (to: Mesh.Any, members: ReadonlyArray<Member>): void => {
+      for (const member of roster.present) member.rank = -1
+      members.forEach((member, rank) => member.rank = rank)
+      roster.present = members
+      roster.mesh = to
+      roster.fence = { secret, epoch: roster.fence.epoch + 1 }
+      roster.stamp++
+    }
+  }
+  return roster
+}
+export type Roster = ReturnType<typeof make>

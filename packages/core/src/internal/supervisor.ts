@@ -1,0 +1,248 @@
+/**
+ * Answers deaths: tells everybody who has to know, then does what the group's policy says.
+ */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import type * as Cluster from "../Cluster.ts"
+import * as GroupEvent from "../GroupEvent.ts"
+import * as Mesh from "../Mesh.ts"
+import type { Publisher } from "../MessageQueues.ts"
+import type { Restart, Shrink, Supervision } from "../Supervision.ts"
+import { type Death, describe, type Reason, SpawnError, WorkerDied } from "../WorkerError.ts"
+import type { FanOut } from "./fanOut.ts"
+import * as frame from "./frame.ts"
+import type { Life, Lives } from "./lives.ts"
+import type { Rendezvous } from "./rendezvous.ts"
+import type { Member, Roster } from "./roster.ts"
+
+/** What a group's hook is told of a rank that serves again. */
+export interface Restored {
+  readonly died: WorkerDied
+  readonly rank: number
+  /** Ranks that serve and were not restarted along with this one. */
+  readonly survivors: ReadonlyArray<number>
+}
+
+export interface Options {
+  readonly policy: Supervision<any>
+  readonly roster: Roster
+  readonly out: FanOut
+  readonly lives: Lives
+  readonly rendezvous: Rendezvous
+  readonly publisher: () => Publisher
+  readonly clock: Clock.Clock
+  /** Where restarts run. */
+  readonly scope: Scope.Scope
+  readonly restore: ((restored: Restored) => Effect.Effect<void, unknown>) | undefined
+  readonly tell: (event: GroupEvent.GroupEvent) => void
+  /** The membership is another one: ranks, incarnations or processes. */
+  readonly changed: () => void
+}
+
+const longestBackoff = 30_000
+
+/** The group's hook could not bring a new incarnation its state. */
+class RestoreFailed extends Data.TaggedError("RestoreFailed")<{ readonly cause: unknown }> {
+  override get message(): string {
+    return `its state could not be restored: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+  }
+}
+
+/** Why a restart came to nothing. */
+const unstarted = (cause: Cause.Cause<unknown>): { readonly issue: string; readonly stderr: ReadonlyArray<string> } => {
+  const error = Cause.squash(cause)
+  if (error instanceof SpawnError) return { issue: `${error.phase}: ${error.issue}`, stderr: error.stderr }
+  return { issue: error instanceof Error ? error.message : String(error), stderr: [] }
+}
+
+const reasonOf = (death: Death): Reason => {
+  switch (death._tag) {
+    case "Exited":
+      return "exit"
+    case "Killed":
+      return "signal"
+    case "Disconnected":
+      return "disconnected"
+    case "Silent":
+      return death.state
+    case "Unstarted":
+      return "setup"
+  }
+}
+
+export const make = Effect.fnUntraced(function*(options: Options) {
+  const { clock, lives, out, rendezvous, roster } = options
+  const failure = Deferred.makeUnsafe<never, WorkerDied>()
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const restarts = new Map<Member, Fiber.Fiber<unknown, unknown>>()
+  /** When the deaths were that have been answered by a restart. */
+  let answered: ReadonlyArray<number> = []
+  let failed = false
+  let closing = false
+
+  const diedOf = (member: Member, { death, reason, stderr }: Cluster.End): WorkerDied => {
+    const process = lives.of(member)?.process
+    const oldest = out.oldest(member)
+    return new WorkerDied({
+      rank: member.rank,
+      coordinates: roster.coordinates(member),
+      incarnation: member.incarnation,
+      node: process?.node ?? "",
+      death,
+      reason: reason ?? reasonOf(death),
+      stderr,
+      ...(process?.pid === undefined ? {} : { pid: process.pid }),
+      ...oldest
+    })
+  }
+
+  /** Nothing of a life is left, in the background: its process may need a while to go. */
+  const bury = (member: Member): void => {
+    const life = lives.of(member)
+    options.publisher().disconnect(member.id)
+    if (life === undefined) return
+    life.over = true
+    fork(Effect.andThen(life.process?.kill("SIGKILL") ?? Effect.void, Scope.close(life.scope, Exit.void)))
+  }
+
+  const escalate = (died: WorkerDied): void => {
+    failed = true
+    options.tell(GroupEvent.make.Escalated({ died }))
+    Deferred.doneUnsafe(failure, Exit.fail(died))
+  }
+
+  const decide = (policy: Supervision<any>, died: WorkerDied): Exclude<Supervision<any>, { _tag: "Choose" }> =>
+    policy._tag === "Choose" ? decide(policy.choose(died), died) : policy
+
+  // ------------------------------------------------------------------------------------------------ restart
+  /** Counts the death; how long its restart has to wait, or `undefined` if it is one too many. */
+  const admit = ({ backoff, max, per }: Restart): number | undefined => {
+    const now = clock.currentTimeMillisUnsafe()
+    const recent = answered.filter((time) => now - time < Duration.toMillis(per))
+    if (recent.length >= max) return undefined
+    answered = [...recent, now]
+    return recent.length === 0 ? 0 : Math.min(longestBackoff, Duration.toMillis(backoff) * 2 ** (recent.length - 1))
+  }
+
+  const affected = ({ scope }: Restart, { rank }: Member): ReadonlyArray<Member> =>
+    roster.present.filter((other) => scope === "all" ? other.rank !== rank : scope === "rest" && other.rank > rank)
+
+  const restart = Effect.fnUntraced(function*(member: Member, died: WorkerDied, wait: number, along: ReadonlySet<Member>) {
+    if (wait > 0) yield* Effect.sleep(wait)
+    const life = yield* lives.begin(member)
+    options.changed()
+    if (options.restore !== undefined) {
+      member.restoring = true
+      const survivors = roster.present.filter((other) => other.died === undefined && !along.has(other)).map(({ rank }) => rank)
+      yield* Effect.mapError(
+        options.restore({ died, rank: member.rank, survivors }),
+        (cause) => new RestoreFailed({ cause })
+      )
+    }
+    if (life.over) return
+    out.revive(member)
+    options.tell(GroupEvent.make.Restarted({ rank: member.rank, incarnation: member.incarnation, died }))
+  })
+
+  const startAgain = (members: ReadonlyArray<Member>, died: WorkerDied, wait: number): void => {
+    const along = new Set(members)
+    for (const member of members) roster.renew(member)
+    rendezvous.renew(`rank ${died.rank} is gone: ${describe(died.death)}`)
+    for (const member of members) {
+      restarts.get(member)?.interruptUnsafe()
+      const { incarnation } = member
+      const fiber = fork(restart(member, died, wait, along))
+      restarts.set(member, fiber)
+      fiber.addObserver((exit) => {
+        if (restarts.get(member) === fiber) restarts.delete(member)
+        // A later incarnation may have been begun meanwhile.
+        if (exit._tag === "Success" || closing || failed || member.incarnation !== incarnation) return
+        const { issue, stderr } = unstarted(exit.cause)
+        lose(member, diedOf(member, { death: { _tag: "Unstarted", issue }, stderr }))
+      })
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ shrink
+  /** Goes on without the member's slice; whether the group is large enough for that. */
+  const shrink = ({ along, min }: Shrink<string>, member: Member, died: WorkerDied): boolean => {
+    const { mesh, present } = roster
+    const size: number | undefined = mesh.shape[along]
+    if (size === undefined || size - 1 < min) return false
+    const lost = roster.coordinates(member)[along]!
+    const rest = Array.from({ length: size }, (_, coordinate) => coordinate).filter((coordinate) => coordinate !== lost)
+    const staying = Mesh.slice(mesh, { [along]: rest } as {}).ranks.map((rank) => present[rank]!)
+    const leaving = present.filter((other) => !staying.includes(other))
+    for (const sibling of leaving) if (sibling !== member && sibling.died === undefined) loseAlong(sibling, died, false)
+    const former = roster.fence
+    roster.resize(Mesh.make({ ...mesh.shape, [along]: size - 1 }), staying)
+    const { fence, mesh: { shape } } = roster
+    const begins = frame.epoch(former, roster.lives(staying), { epoch: fence.epoch, shape, members: staying.map(({ id }) => id) })
+    options.publisher().publish(options.publisher().pack(begins), staying.filter((each) => each.died === undefined).map(({ id }) => id))
+    rendezvous.renew(`rank ${died.rank} is gone, and the group goes on without it`)
+    options.changed()
+    options.tell(GroupEvent.make.Resized({ epoch: fence.epoch, shape, left: leaving.map(({ id }) => id) }))
+    return true
+  }
+
+  // ------------------------------------------------------------------------------------------------ deaths
+  /** A member that is taken along with the one that died. */
+  const loseAlong = (member: Member, { rank }: WorkerDied, awaited: boolean): void => {
+    const death: Death = { _tag: "Killed", signal: "SIGKILL" }
+    const stderr = [`ended together with rank ${rank}`]
+    out.lose(member, diedOf(member, { death, reason: "sibling", stderr }), awaited)
+    bury(member)
+  }
+
+  const lose = (member: Member, died: WorkerDied): void => {
+    const policy = failed ? undefined : decide(options.policy, died)
+    const wait = policy?._tag === "Restart" ? admit(policy) : undefined
+    const awaited = policy?._tag === "Restart" && wait !== undefined && policy.calls === "wait"
+    // The caller first: everything else can wait until it knows.
+    out.lose(member, died, awaited)
+    bury(member)
+    options.tell(GroupEvent.make.Died({ died }))
+    if (policy?._tag === "Restart" && wait !== undefined) {
+      const along = affected(policy, member)
+      for (const other of along) {
+        if (other.died === undefined) loseAlong(other, died, awaited)
+        else {
+          other.awaited = awaited
+          bury(other)
+        }
+      }
+      return startAgain([member, ...along], died, wait)
+    }
+    if (policy?._tag === "Shrink" && shrink(policy, member, died)) return
+    rendezvous.abort(`rank ${died.rank} is gone: ${describe(died.death)}`)
+    if (failed) return
+    escalate(died)
+    // What waits for a restart waits in vain.
+    for (const fiber of restarts.values()) fiber.interruptUnsafe()
+    for (const other of roster.present) if (other.awaited) out.lose(other, other.died!, false)
+  }
+
+  yield* Scope.addFinalizer(options.scope, Effect.suspend(() => Fiber.interruptAll([...restarts.values()])))
+
+  return {
+    failure: Deferred.await(failure),
+    /** The worker of this life is gone, by its end or by what was found out about it. */
+    ended: (life: Life, end: Cluster.End): void => {
+      if (closing || life.over) return
+      life.over = true
+      if (lives.unready(life, end)) return
+      lose(life.member, diedOf(life.member, end))
+    },
+    close: (): void => {
+      closing = true
+    }
+  }
+})
+export type Supervisor = Effect.Success<ReturnType<typeof make>>

@@ -1,0 +1,46 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { GroupEvent } from "@phalanx/core/GroupEvent"
+import * as Supervision from "@phalanx/core/Supervision"
+import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { start } from "./fixtures/start.ts"
+import { eventually, lives } from "./fixtures/system.ts"
+
+const until = (group: WorkerGroup.WorkerGroup<any, any>, tag: GroupEvent["_tag"], count = 1) =>
+  Stream.runCollect(Stream.take(Stream.filter(group.events, (event) => event._tag === tag), count))
+
+for (const transport of ["shm", "tcp"] as const) {
+  describe(`supervision of processes over ${transport}`, () => {
+    it.live("SU-1: a process that is killed is started again in its place; a frozen one, too, and never thaws into the group", () =>
+      Effect.scoped(Effect.gen(function*() {
+        const { group, pids } = yield* start(3, {
+          transport,
+          supervision: Supervision.restart({ max: 5, per: "1 minute", backoff: "1 millis" }),
+          heartbeat: { every: "100 millis", frozen: "300 millis" }
+        })
+        const flying = yield* Effect.forkChild(Effect.flip(group.at(1).call.hold({ stderr: ["last words"] })), { startImmediately: true })
+        process.kill(pids[1]!, "SIGKILL")
+        const { reason } = yield* Fiber.join(flying)
+        assert(reason._tag === "WorkerDied")
+        yield* group.call.print({ stream: "stdout", text: "" })
+        process.kill(pids[2]!, "SIGSTOP")
+        yield* until(group, "Restarted", 2)
+        yield* group.call.print({ stream: "stdout", text: "" })
+        const now = group.workers
+        assert.deepStrictEqual(now.map(({ incarnation }) => incarnation), [0, 1, 1])
+        assert.deepStrictEqual([now[0]!.pid, now[1]!.pid === pids[1], now[2]!.pid === pids[2]], [pids[0], false, false])
+        yield* eventually("the frozen one is gone", () => !lives(pids[2]!))
+      })))
+
+    it.live("SU-7: a group of processes goes on without a slice, and ends the processes that leave with it", () =>
+      Effect.scoped(Effect.gen(function*() {
+        const { group, pids } = yield* start(3, { transport, supervision: Supervision.shrink({ along: "rank" }) })
+        process.kill(pids[0]!, "SIGKILL")
+        yield* until(group, "Resized")
+        yield* group.call.print({ stream: "stdout", text: "" })
+        assert.deepStrictEqual(group.workers.map(({ id, pid, rank }) => [id, rank, pid]), [[1, 0, pids[1]], [2, 1, pids[2]]])
+      })))
+  })
+}
