@@ -169,9 +169,10 @@ const floors: Record<string, ReadonlyArray<string>> = {
   core: [],
   queue: ["core"],
   node: ["core", "queue"],
-  moe: ["core"],
-  cli: ["core", "queue", "node", "moe"],
-  bench: ["core", "queue", "node", "moe"]
+  elastic: ["core", "queue", "node"],
+  moe: ["core", "elastic"],
+  cli: ["core", "queue", "node", "elastic", "moe"],
+  bench: ["core", "queue", "node", "elastic", "moe"]
 }
 
 /** Files that may name a temporary folder, and why. */
