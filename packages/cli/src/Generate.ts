@@ -8,13 +8,13 @@ import * as Generator from "@phalanx/moe/Generator"
 import * as Moe from "@phalanx/moe/Moe"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Argument from "effect/cli/Argument"
-import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { pathToFileURL } from "node:url"
+import { Failed } from "./internal/failed.ts"
 import * as Json from "./internal/json.ts"
 import * as Live from "./internal/live.ts"
 import * as Plain from "./internal/plain.ts"
@@ -44,13 +44,6 @@ export const flags = {
   json: Flag.Boolean("json").pipe(Flag.withDescription("One JSON object a line"), Flag.withDefault(false))
 }
 type Flags = Command.Command.Config.Infer<typeof flags>
-
-/** A failure as the command line shows it: its message, and nothing of the program. */
-class Failed extends Schema.TaggedError<Failed>()("Failed", { text: Schema.String }) {
-  override get [CliError.userMessage](): string {
-    return this.text
-  }
-}
 
 /** Serves the prompts and shows the text. */
 export const serve = Effect.fn("Generate.serve")(function*(given: Flags) {
