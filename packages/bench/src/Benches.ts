@@ -9,7 +9,8 @@ import { Hop } from "./benches/Hop.ts"
 import { Idle } from "./benches/Idle.ts"
 import { Memory } from "./benches/Memory.ts"
 import { Parked } from "./benches/Parked.ts"
+import { Placing } from "./benches/Placing.ts"
 import { Start } from "./benches/Start.ts"
 
 /** All benches, in the order in which `all` runs them. */
-export const benches: ReadonlyArray<Bench> = [Hop, Call, FanOut, Broadcast, Parked, Idle, Start, Memory, Death, Decode]
+export const benches: ReadonlyArray<Bench> = [Hop, Call, FanOut, Broadcast, Parked, Idle, Start, Memory, Death, Decode, Placing]

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Call } from "../src/benches/Call.ts"
+import { Placing } from "../src/benches/Placing.ts"
 import * as Depth from "../src/Depth.ts"
 import * as Report from "../src/Report.ts"
 import * as Row from "../src/Row.ts"
@@ -21,6 +22,14 @@ describe("a bench", () => {
         assert.isAbove(row.p50, 0)
         assert.isAtLeast(row.p99, row.p50)
       }
+    }))
+
+  it.live("places a large model's experts, beside numpy where there is one, and compares the maps", () =>
+    Effect.gen(function*() {
+      const rows = yield* Placing.run(Depth.smoke)
+      assert.strictEqual(rows[0]!.system, "phalanx")
+      assert.include([1, 3], rows.length)
+      for (const row of rows) assert.deepStrictEqual([row.workers, row.bytes, row.n], [32, 288, 5])
     }))
 
   it("draws rounds together by the median of their medians", () => {
