@@ -24,6 +24,7 @@ import * as internal from "./internal/group.ts"
 import type { Member, Membership } from "./Membership.ts"
 import type * as Mesh from "./Mesh.ts"
 import type { MessageQueues, QueueError } from "./MessageQueues.ts"
+import type { Snapshot } from "./Snapshot.ts"
 import type { Supervision } from "./Supervision.ts"
 import type { CallError, SpawnError, WorkerDied } from "./WorkerError.ts"
 
@@ -176,6 +177,8 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   /** Fails, once and with one cause, when the group does. Race a program with it to end with the group; a late listener fails at once. */
   readonly failure: Effect.Effect<never, WorkerDied>
   readonly counters: Effect.Effect<Counters>
+  /** What each rank has been asked and has not answered, and for how long, as the driver knows it; no worker is asked. */
+  readonly snapshot: Effect.Effect<Snapshot>
   /** Ends a worker with SIGKILL; resolves when the signal is sent. */
   readonly kill: (rank: number) => Effect.Effect<void>
 }

@@ -291,6 +291,7 @@ export const make = (options: {
 
   return {
     counters,
+    window,
     start,
     receive,
     send,
@@ -313,6 +314,8 @@ export const make = (options: {
       closed = new CallInterrupted()
       for (const member of roster.all) end(member, closed, false)
     },
+    /** How long ago a request was made. */
+    ageMillis: ({ call }: Open): number => now() - call.made,
     /** The oldest call that a member has not answered. */
     oldest: (member: Member): { readonly method: string; readonly ageMillis: number } | undefined => {
       const open = member.open.values().next().value

@@ -27,6 +27,7 @@ import * as lifetimes from "./lives.ts"
 import { randomHex } from "./random.ts"
 import * as meeting from "./rendezvous.ts"
 import * as rosters from "./roster.ts"
+import * as snapshots from "./snapshot.ts"
 import * as supervisors from "./supervisor.ts"
 
 export interface Options {
@@ -202,6 +203,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     deaths: Stream.flatMap(events, (event) => event._tag === "Died" ? Stream.succeed(event.died) : Stream.empty),
     failure: supervisor.failure,
     counters: Effect.sync(() => ({ ...out.counters })),
+    snapshot: Effect.sync(() => snapshots.take(roster, out)),
     kill: (rank: number) =>
       Effect.suspend(() => {
         const member = roster.present[rank]

@@ -5,7 +5,6 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -18,6 +17,7 @@ import type { Restart, Shrink, Supervision } from "../Supervision.ts"
 import { type Death, describe, type Reason, SpawnError, WorkerDied } from "../WorkerError.ts"
 import type { FanOut } from "./fanOut.ts"
 import * as frame from "./frame.ts"
+import * as intensity from "./intensity.ts"
 import type { Life, Lives } from "./lives.ts"
 import type { Rendezvous } from "./rendezvous.ts"
 import type { Member, Roster } from "./roster.ts"
@@ -45,8 +45,6 @@ export interface Options {
   /** The membership is another one: ranks, incarnations or processes. */
   readonly changed: () => void
 }
-
-const longestBackoff = 30_000
 
 /** The group's hook could not bring a new incarnation its state. */
 class RestoreFailed extends Data.TaggedError("RestoreFailed")<{ readonly cause: unknown }> {
@@ -82,8 +80,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const failure = Deferred.makeUnsafe<never, WorkerDied>()
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const restarts = new Map<Member, Fiber.Fiber<unknown, unknown>>()
-  /** When the deaths were that have been answered by a restart. */
-  let answered: ReadonlyArray<number> = []
+  const admit = intensity.make(clock)
   let failed = false
   let closing = false
 
@@ -122,15 +119,6 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     policy._tag === "Choose" ? decide(policy.choose(died), died) : policy
 
   // ------------------------------------------------------------------------------------------------ restart
-  /** Counts the death; how long its restart has to wait, or `undefined` if it is one too many. */
-  const admit = ({ backoff, max, per }: Restart): number | undefined => {
-    const now = clock.currentTimeMillisUnsafe()
-    const recent = answered.filter((time) => now - time < Duration.toMillis(per))
-    if (recent.length >= max) return undefined
-    answered = [...recent, now]
-    return recent.length === 0 ? 0 : Math.min(longestBackoff, Duration.toMillis(backoff) * 2 ** (recent.length - 1))
-  }
-
   const affected = ({ scope }: Restart, { rank }: Member): ReadonlyArray<Member> =>
     roster.present.filter((other) => scope === "all" ? other.rank !== rank : scope === "rest" && other.rank > rank)
 
@@ -245,4 +233,3 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     }
   }
 })
-export type Supervisor = Effect.Success<ReturnType<typeof make>>

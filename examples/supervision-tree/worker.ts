@@ -1,0 +1,7 @@
+import * as Worker from "@phalanx/core/Worker"
+import { Effect, Schema } from "effect"
+import { Rpc, RpcGroup } from "effect/rpc"
+
+export class Node extends RpcGroup.make(Rpc.make("pid", { success: Schema.Int })) {}
+
+export default Worker.make(Node, Node.toLayer({ pid: () => Effect.sync(() => process.pid) }))
