@@ -6,11 +6,11 @@
  */
 import { MessageQueues } from "@phalanx/core/MessageQueues"
 import type * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Segment from "./internal/segment.ts"
+import * as Files from "./internal/files.ts"
+import * as Layout from "./internal/layout.ts"
 import { open } from "./internal/shmDriver.ts"
-import { resolve } from "./internal/shmOptions.ts"
+import { groupBytes, resolve } from "./internal/shmOptions.ts"
 import { peers } from "./internal/shmPeers.ts"
 import { attach } from "./internal/shmWorker.ts"
 
@@ -30,11 +30,21 @@ export interface Options {
 }
 
 /** Where segments are made unless an option says otherwise. */
-export const defaultFolder: string = Segment.defaultFolder
+export const defaultFolder: string = Files.defaultFolder
 
-/** Removes what a group's processes have left in the folder (default `/dev/shm`): for groups whose driver was killed. Nobody of it may live. */
-export const sweep = (group: string, secret: string, folder: string = defaultFolder): Effect.Effect<void> =>
-  Effect.sync(() => Segment.sweep(folder, Segment.prefix(group, secret)))
+/** Bytes of the segments' folder that a group takes. */
+export interface Need {
+  /** From its start. */
+  readonly calls: number
+  /** What its ranks' lanes to each other take besides, from their first collective operation. */
+  readonly collectives: number
+}
+
+/** What a group of so many ranks takes with these options. */
+export const need = (ranks: number, options: Options = {}): Need => {
+  const resolved = resolve(options)
+  return { calls: groupBytes(resolved, ranks), collectives: ranks * Layout.peers.bytes(ranks, resolved.laneBytes) }
+}
 
 /** Shared-memory queues with these options. Opening and attaching fail with `QueueError`. */
 export const layerWith = (options: Options): Layer.Layer<MessageQueues> =>

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Frame, type Handle, MessageQueues, type Publisher } from "@phalanx/core/MessageQueues"
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as ShmQueues from "@phalanx/queue/ShmQueues"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Crypto from "node:crypto"
+import * as Files from "../src/internal/files.ts"
 import * as Layout from "../src/internal/layout.ts"
 import { MappedMemory } from "../src/internal/memory.ts"
 import * as Segment from "../src/internal/segment.ts"
@@ -202,9 +204,10 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
       assert.strictEqual(filesOf(group).length, 4)
       yield* driver.kill("SIGKILL")
       assert.strictEqual(filesOf(group).length, 4)
-      yield* ShmQueues.sweep(group, Crypto.randomBytes(16).toString("hex"))
+      const sweep = (secret: string) => Effect.forEach(QueueFiles.of(group, secret), QueueFiles.sweep)
+      assert.deepStrictEqual(yield* sweep(Crypto.randomBytes(16).toString("hex")), [{ files: 0, bytes: 0 }, { files: 0, bytes: 0 }])
       assert.strictEqual(filesOf(group).length, 4)
-      yield* ShmQueues.sweep(group, secret)
+      assert.strictEqual((yield* sweep(secret))[0]!.files, 4)
       assert.deepStrictEqual(filesOf(group), [])
       assert.strictEqual(filesOf(other.name).length, 4)
     }))
@@ -267,6 +270,6 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
         assert.deepStrictEqual(yield* processes[rank]!.hear, expected)
       }
       // Ranks that are killed leave their files to the driver that ends their group; here there is none.
-      yield* Effect.addFinalizer(() => Effect.sync(() => Segment.sweep("/dev/shm", Segment.prefix("peers", secret))))
+      yield* Effect.addFinalizer(() => Effect.sync(() => Files.sweep("/dev/shm", Files.prefix("peers", secret))))
     }))
 })

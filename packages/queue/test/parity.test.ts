@@ -12,6 +12,7 @@ import * as Path from "node:path"
 import process from "node:process"
 import * as Codec from "../src/internal/codec.ts"
 import { find, Ringer } from "../src/internal/doorbell.ts"
+import * as Files from "../src/internal/files.ts"
 import { libc } from "../src/internal/libc.ts"
 import { MappedMemory } from "../src/internal/memory.ts"
 import { Poller, type Source } from "../src/internal/poller.ts"
@@ -19,15 +20,15 @@ import * as Segment from "../src/internal/segment.ts"
 import { resolve, spinWith } from "../src/internal/shmOptions.ts"
 
 const folder = "/dev/shm"
-const prefix = Segment.prefix("parity-test", `${process.pid}`)
+const prefix = Files.prefix("parity-test", `${process.pid}`)
 
 /** A doorbell that nobody answers, and what has been rung. */
 const doorbell = Effect.gen(function*() {
-  const name = Segment.name(prefix)
+  const name = Files.name(prefix)
   const path = Path.join(folder, name)
   yield* Effect.acquireRelease(
     Effect.sync(() => assert.strictEqual(libc().mkfifo(path, 0o600), 0)),
-    () => Effect.sync(() => Segment.remove(folder, name))
+    () => Effect.sync(() => Files.remove(folder, name))
   )
   const fd = yield* Effect.acquireRelease(
     Effect.sync(() => Fs.openSync(path, Fs.constants.O_RDWR | Fs.constants.O_NONBLOCK)),
@@ -147,7 +148,7 @@ describe("waiting for room", () => {
 describe("segments and frames", () => {
   it.live("SG-1: a segment has all of its memory before it is mapped", () =>
     Effect.gen(function*() {
-      const name = Segment.name(prefix)
+      const name = Files.name(prefix)
       yield* Segment.create(folder, name, 1 << 20)
       const { blocks, size } = Fs.statSync(Path.join(folder, name))
       assert.strictEqual(size, 1 << 20)

@@ -8,10 +8,11 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import process from "node:process"
+import * as Files from "../src/internal/files.ts"
 import { MappedMemory } from "../src/internal/memory.ts"
 import * as Segment from "../src/internal/segment.ts"
 
-const prefix = Segment.prefix("segment-test", `${process.pid}`)
+const prefix = Files.prefix("segment-test", `${process.pid}`)
 
 // A tmpfs of 1 MiB for one command alone: only root may mount one.
 const inSmallFolder = (...command: ReadonlyArray<string>) =>
@@ -24,7 +25,7 @@ const canMount = inSmallFolder("true").status === 0
 describe("segments", () => {
   it.live("SG-2: are files of mode 0600 with unguessable names that begin with phalanx- and the group's, shared by all who attach", () =>
     Effect.gen(function*() {
-      const name = Segment.name(prefix)
+      const name = Files.name(prefix)
       assert.match(name, /^phalanx-segment-test-[0-9a-f]{16}$/)
       const mine = new MappedMemory(yield* Segment.create("/dev/shm", name, 8192))
       assert.strictEqual(Fs.statSync(`/dev/shm/${name}`).mode & 0o777, 0o600)
@@ -37,7 +38,7 @@ describe("segments", () => {
 
   it.live("SG-2: are removed by their creator, while who has attached goes on with the memory", () =>
     Effect.gen(function*() {
-      const name = Segment.name(prefix)
+      const name = Files.name(prefix)
       const scope = yield* Scope.make()
       const mine = new MappedMemory(yield* Scope.provide(Segment.create("/dev/shm", name, 4096), scope))
       const theirs = new MappedMemory(yield* Segment.attach("/dev/shm", name, 4096))
@@ -49,11 +50,11 @@ describe("segments", () => {
 
   it.live("name what is wrong: taken, gone, not a folder, not ours, too short, a path", () =>
     Effect.gen(function*() {
-      const name = Segment.name(prefix)
+      const name = Files.name(prefix)
       yield* Segment.create("/dev/shm", name, 4096)
       const issues = yield* Effect.forEach([
         Segment.create("/dev/shm", name, 4096),
-        Segment.attach("/dev/shm", Segment.name(prefix), 4096),
+        Segment.attach("/dev/shm", Files.name(prefix), 4096),
         Segment.create("/dev/shm/no-such-folder", name, 4096),
         Segment.attach("/dev/shm", "passwd", 4096),
         Segment.attach("/dev/shm", `../${name}`, 4096),
@@ -71,12 +72,12 @@ describe("segments", () => {
 
   it.live("do not follow a link that lies where a segment should", () =>
     Effect.gen(function*() {
-      const name = Segment.name(prefix)
-      const target = Segment.name(prefix)
+      const name = Files.name(prefix)
+      const target = Files.name(prefix)
       yield* Segment.create("/dev/shm", target, 4096)
       yield* Effect.acquireRelease(
         Effect.sync(() => Fs.symlinkSync(`/dev/shm/${target}`, `/dev/shm/${name}`)),
-        () => Effect.sync(() => Segment.remove("/dev/shm", name))
+        () => Effect.sync(() => Files.remove("/dev/shm", name))
       )
       assert.strictEqual((yield* Effect.flip(Segment.attach("/dev/shm", name, 4096))).issue, "ELOOP")
     }))

@@ -6,9 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Doorbell from "./doorbell.ts"
+import * as Files from "./files.ts"
 import type { Host, Hung } from "./host.ts"
 import type { Machine, Word } from "./memory.ts"
-import * as Segment from "./segment.ts"
 
 /** The name of this process's doorbell in the folder, for the group whose files have this prefix; taken down with its last user. */
 export const acquire = (host: Host, folder: string, prefix: string): Effect.Effect<string, QueueError, Scope.Scope> => {
@@ -22,7 +22,7 @@ export const acquire = (host: Host, folder: string, prefix: string): Effect.Effe
           present.users++
           return Effect.succeed(present)
         }
-        const created: Hung = { name: Segment.name(prefix), scope: Scope.makeUnsafe(), users: 1 }
+        const created: Hung = { name: Files.name(prefix), scope: Scope.makeUnsafe(), users: 1 }
         return Effect.map(machine.park(folder, created.name, poller.wake).pipe(Scope.provide(created.scope)), () => {
           hung.set(key, created)
           return created

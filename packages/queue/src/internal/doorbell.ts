@@ -9,9 +9,10 @@ import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
+import { isName, remove } from "./files.ts"
 import { errorName, libc } from "./libc.ts"
 import type { Bell, Word } from "./memory.ts"
-import { failure, isName, remove } from "./segment.ts"
+import { failure } from "./segment.ts"
 
 // Reading and writing both, so that it neither ends nor breaks when the process at the other end does.
 const flags = Fs.constants.O_RDWR | Fs.constants.O_NONBLOCK | Fs.constants.O_NOFOLLOW

@@ -1,6 +1,5 @@
 /**
- * Shared memory as files in a memory-backed folder. Every file's name begins with `phalanx-`, the group's name and eight digits derived from
- * the group's secret: who knows the secret finds all that the group may have left behind, nobody guesses it.
+ * Shared memory as files in a memory-backed folder.
  *
  * - SG-1: a segment has its full size in memory before anyone maps it; too little room is an error with both numbers, never a SIGBUS.
  * - SG-2: files are created with mode 0600, exclusively; their creator removes them, attached processes keep their mappings.
@@ -9,27 +8,10 @@
 import { QueueError } from "@phalanx/core/QueueError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import { isName, remove, sweep } from "./files.ts"
 import { errorName, libc, view } from "./libc.ts"
-
-export const defaultFolder = "/dev/shm"
-
-const fileName = /^phalanx-[A-Za-z0-9-]+-[0-9a-f]{16}$/
-
-/** What all files of one group begin with. */
-export const prefix = (group: string, secret: string): string =>
-  `phalanx-${group}-${Crypto.hash("sha256", `phalanx files ${secret}`, "hex").slice(0, 8)}`
-
-/** A fresh name of a group's file. */
-export const name = (prefix: string): string => prefix + Crypto.randomBytes(4).toString("hex")
-
-/** The prefix that a name begins with. */
-export const prefixOf = (name: string): string => name.slice(0, -8)
-
-/** Whether a name that came from elsewhere may be opened in our folder. */
-export const isName = (candidate: string): boolean => fileName.test(candidate)
 
 const mebibytes = (bytes: number): string => `${(bytes / 1048576).toFixed(bytes < 10485760 ? 2 : 0)} MiB`
 
@@ -94,15 +76,6 @@ const withFile = <A>(path: string, flags: number, body: (fd: number) => A): A =>
   } finally {
     Fs.closeSync(fd)
   }
-}
-
-/** Removes a file of ours, if it is still there. */
-export const remove = (folder: string, file: string): void => Fs.rmSync(Path.join(folder, file), { force: true })
-
-/** Removes every file of a group from the folder: what its processes that were killed have left. */
-export const sweep = (folder: string, prefix: string): void => {
-  const files = Fs.existsSync(folder) ? Fs.readdirSync(folder) : []
-  for (const file of files) if (file.startsWith(prefix)) remove(folder, file)
 }
 
 const users = new Map<string, number>()

@@ -9,14 +9,14 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
 import type { Memory } from "./memory.ts"
 import type { Source } from "./poller.ts"
 import { Requests } from "./requests.ts"
 import { Assembly, Reader } from "./ring.ts"
-import * as Segment from "./segment.ts"
-import { batch, frameLimit, keptFrame, type Resolved, spinWith } from "./shmOptions.ts"
+import { batch, frameLimit, groupBytes, keptFrame, laneSizes, type Resolved, spinWith } from "./shmOptions.ts"
 import { Writer } from "./writer.ts"
 
 /** How long a rank may keep the request ring full, in milliseconds. */
@@ -59,14 +59,14 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
   const { folder } = layer
   const host = yield* Host
   const { machine, poller } = host
-  const prefix = Segment.prefix(options.group, options.secret)
-  const sizes: Layout.LaneSizes = { control: Math.max(4096, layer.laneBytes / 4), private: layer.laneBytes, reply: layer.laneBytes }
+  const prefix = Files.prefix(options.group, options.secret)
+  const sizes = laneSizes(layer)
   const bytes = Layout.group.bytes(layer.ringBytes)
-  yield* machine.reserve("open queues", folder, bytes + options.ranks * Layout.rank.bytes(sizes))
+  yield* machine.reserve("open queues", folder, groupBytes(layer, options.ranks))
   // Closed last: whatever killed workers have left behind.
   yield* machine.sweepAtEnd(folder, prefix)
 
-  const ringName = Segment.name(prefix)
+  const ringName = Files.name(prefix)
   const memory = yield* machine.create(folder, ringName, bytes)
   Layout.sign(memory, [options.ranks, layer.ringBytes])
   const bell = yield* Bell.acquire(host, folder, prefix)
@@ -177,7 +177,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     const former = connections.get(rank)
     if (former !== undefined) close(former, Layout.State.replaced)
     const scope = Scope.makeUnsafe()
-    const lanesName = Segment.name(prefix)
+    const lanesName = Files.name(prefix)
     const lanes = yield* machine.create(folder, lanesName, Layout.rank.bytes(sizes)).pipe(
       Scope.provide(scope),
       Effect.tapError(() => Scope.close(scope, Exit.void))

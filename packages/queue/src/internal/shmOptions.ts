@@ -3,7 +3,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Os from "node:os"
-import { defaultFolder } from "./segment.ts"
+import { defaultFolder } from "./files.ts"
+import * as Layout from "./layout.ts"
 
 /** What one layer's queues have in common. */
 export interface Resolved {
@@ -27,6 +28,17 @@ export const resolve = (options: {
   laneBytes: powerOfTwo(options.laneBytes ?? 256 * 1024),
   spinMicros: Duration.toMillis(options.spin ?? "100 micros") * 1000
 })
+
+/** The lanes of a rank. */
+export const laneSizes = ({ laneBytes }: Resolved): Layout.LaneSizes => ({
+  control: Math.max(4096, laneBytes / 4),
+  private: laneBytes,
+  reply: laneBytes
+})
+
+/** What the driver's segments of a group take in all. */
+export const groupBytes = (layer: Resolved, ranks: number): number =>
+  Layout.group.bytes(layer.ringBytes) + ranks * Layout.rank.bytes(laneSizes(layer))
 
 /** The largest frame, in bytes. */
 export const frameLimit = 0x8000_0000

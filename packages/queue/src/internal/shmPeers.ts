@@ -2,11 +2,11 @@
 import type { Handle, PeerLanes, Peers, PeersOptions } from "@phalanx/core/MessageQueues"
 import * as Effect from "effect/Effect"
 import * as Bell from "./bell.ts"
+import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
 import type { Source } from "./poller.ts"
 import { Assembly, Reader } from "./ring.ts"
-import * as Segment from "./segment.ts"
 import { batch, decode, frameLimit, keptBytes, mismatch, PeerHandle, type Resolved, spinWith } from "./shmOptions.ts"
 import { Writer } from "./writer.ts"
 
@@ -23,8 +23,8 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
   const host = yield* Host
   const { machine, poller } = host
   const { rank: self, ranks } = options
-  const prefix = Segment.prefix(options.group, options.secret)
-  const segment = Segment.name(prefix)
+  const prefix = Files.prefix(options.group, options.secret)
+  const segment = Files.name(prefix)
   const bytes = Layout.peers.bytes(ranks, laneBytes)
   yield* machine.reserve("open lanes between ranks", folder, bytes)
   const memory = yield* machine.create(folder, segment, bytes)

@@ -4,11 +4,11 @@ import { QueueError } from "@phalanx/core/QueueError"
 import * as Effect from "effect/Effect"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
 import type { Source } from "./poller.ts"
 import { Assembly, LAPPED, Reader } from "./ring.ts"
-import * as Segment from "./segment.ts"
 import { batch, decode, frameLimit, GroupHandle, keptFrame, mismatch, type Resolved, spinWith } from "./shmOptions.ts"
 import { Writer } from "./writer.ts"
 
@@ -27,7 +27,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
   if (!Layout.isSigned(ringMemory, [data.ranks, data.ringBytes])) return yield* mismatch(data.ring)
   if (!Layout.isSigned(memory, [data.rank, data.incarnation, sizes.control, sizes.private, sizes.reply])) return yield* mismatch(data.lanes)
 
-  const bell = yield* Bell.acquire(host, data.folder, Segment.prefixOf(data.lanes))
+  const bell = yield* Bell.acquire(host, data.folder, Files.prefixOf(data.lanes))
   const driver = new Bell.LazyRinger(machine, data.folder, () => data.bell, { memory: ringMemory, index: Layout.group.driverParked })
   yield* Effect.addFinalizer(() => Effect.sync(() => driver.close()))
 

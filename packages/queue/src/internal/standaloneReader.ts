@@ -7,11 +7,11 @@ import * as Stream from "effect/Stream"
 import process from "node:process"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
 import type { Source } from "./poller.ts"
 import { Assembly, Reader } from "./ring.ts"
-import * as Segment from "./segment.ts"
 import { frameLimit, invalidHandle, keptBytes, mismatch, resolve, spinWith } from "./shmOptions.ts"
 import { Handle, Phase, QueueClosed } from "./standalone.ts"
 
@@ -33,7 +33,7 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
   if (!Layout.isSigned(memory, [readers, capacity])) return yield* mismatch(segment)
 
   const layer = { ...resolve({ folder }), spinMicros: handle.spinMicros }
-  const bell = yield* Bell.acquire(host, folder, Segment.prefixOf(segment))
+  const bell = yield* Bell.acquire(host, folder, Files.prefixOf(segment))
   const writer = new Bell.LazyRinger(machine, folder, () => handle.bell, { memory, index: Layout.queue.writerParked })
   yield* Effect.addFinalizer(() => Effect.sync(() => writer.close()))
   const state = Layout.queue.state(index)

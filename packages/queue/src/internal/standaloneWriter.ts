@@ -5,10 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Crypto from "node:crypto"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
 import type { Source } from "./poller.ts"
-import * as Segment from "./segment.ts"
 import { powerOfTwo, resolve, type Resolved, spinWith } from "./shmOptions.ts"
 import { type Behind, describe, type Handle, Phase, QueueClosed, QueueTimeout } from "./standalone.ts"
 import { isWritten, type Reading, type Rest, Writer } from "./writer.ts"
@@ -53,11 +53,11 @@ export const make = Effect.fnUntraced(function*(options: Making) {
     })
   }
   const capacity = powerOfTwo(options.capacity ?? layer.ringBytes)
-  const prefix = Segment.prefix(name, Crypto.randomBytes(16).toString("hex"))
+  const prefix = Files.prefix(name, Crypto.randomBytes(16).toString("hex"))
   const bytes = Layout.queue.bytes(readers, capacity)
   yield* machine.reserve("make queue", folder, bytes)
   yield* machine.sweepAtEnd(folder, prefix)
-  const segment = Segment.name(prefix)
+  const segment = Files.name(prefix)
   const memory = yield* machine.create(folder, segment, bytes)
   Layout.sign(memory, [readers, capacity])
   const bell = yield* Bell.acquire(host, folder, prefix)

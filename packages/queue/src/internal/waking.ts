@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import { fork } from "node:child_process"
 import * as Crypto from "node:crypto"
 import * as Doorbell from "./doorbell.ts"
+import * as Files from "./files.ts"
 import { MappedMemory } from "./memory.ts"
 import * as Segment from "./segment.ts"
 import { answered, asked, askerParked, type Invitation, parked, segmentBytes } from "./wakingWords.ts"
@@ -65,16 +66,16 @@ export const measure = Effect.fnUntraced(function*(options?: {
 }) {
   const { processes = 1, rounds = 3000 } = options ?? {}
   const lookMillis = Duration.toMillis(options?.look ?? 0)
-  const folder = Segment.defaultFolder
-  const prefix = Segment.prefix("waking", Crypto.randomBytes(16).toString("hex"))
-  const [segment, askerBell] = [Segment.name(prefix), Segment.name(prefix)]
+  const folder = Files.defaultFolder
+  const prefix = Files.prefix("waking", Crypto.randomBytes(16).toString("hex"))
+  const [segment, askerBell] = [Files.name(prefix), Files.name(prefix)]
   const bytes = segmentBytes(processes)
   const memory = new MappedMemory(yield* Segment.create(folder, segment, bytes))
   const ringers: Array<Doorbell.Ringer> = []
   const asking = ask(memory, ringers, rounds, lookMillis)
   yield* Doorbell.hang(folder, askerBell, asking.look)
   for (let rank = 0; rank < processes; rank++) {
-    const bell = Segment.name(prefix)
+    const bell = Files.name(prefix)
     yield* start({ folder, segment, askerBell, bell, rank, processes, lookMillis })
     ringers.push(new Doorbell.Ringer(Doorbell.find(folder, bell), { memory, index: parked(rank) }))
   }

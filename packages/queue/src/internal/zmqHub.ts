@@ -11,6 +11,7 @@ import { isIP } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { capability, curveKeyPair, Router } from "zeromq"
+import * as Files from "./files.ts"
 import { type Absence, closeMessage, Link } from "./zmqLink.ts"
 import { acquire, close, Deadline, read, type Resolved, seconds, socketOptions, watch } from "./zmqSocket.ts"
 
@@ -86,10 +87,10 @@ const bindTcp = Effect.fnUntraced(function*(socket: Router, resolved: Resolved, 
   return yield* tried
 })
 
-const bindIpc = Effect.fnUntraced(function*(socket: Router) {
+const bindIpc = Effect.fnUntraced(function*(socket: Router, secret: string) {
   const folder = yield* Effect.acquireRelease(
     Effect.tryPromise({
-      try: () => mkdtemp(join(tmpdir(), "phalanx-")),
+      try: () => mkdtemp(join(tmpdir(), `${Files.socketsPrefix(secret)}-`)),
       catch: (cause) => fail("make a folder in", tmpdir(), cause, "Let TMPDIR name a folder that can be written")
     }),
     (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
@@ -104,8 +105,9 @@ const bindIpc = Effect.fnUntraced(function*(socket: Router) {
 /** Binds a hub; `refused` counts what strangers send. Closing the scope ends its lanes; who wants the last word to arrive flushes them before. */
 export const make: (
   resolved: Resolved,
+  secret: string,
   refused: () => void
-) => Effect.Effect<Hub, QueueError, Scope.Scope> = Effect.fnUntraced(function*(resolved, refused) {
+) => Effect.Effect<Hub, QueueError, Scope.Scope> = Effect.fnUntraced(function*(resolved, secret, refused) {
   const tcp = resolved.kind === "tcp"
   const host = tcp ? yield* numeric(resolved.host) : ""
   if (tcp && capability.curve !== true && !isLoopback(host)) {
@@ -144,7 +146,7 @@ export const make: (
       close(socket)
     })
   })
-  yield* Effect.uninterruptible(tcp ? bindTcp(socket, resolved, host) : bindIpc(socket))
+  yield* Effect.uninterruptible(tcp ? bindTcp(socket, resolved, host) : bindIpc(socket, secret))
 
   const transmit = (identity: Buffer, head: Uint8Array, body: Uint8Array | undefined, failed: (cause: unknown) => void): void => {
     if (socket.closed) return

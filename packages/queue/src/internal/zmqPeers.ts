@@ -18,7 +18,7 @@ const sharedBytes = 4096
  */
 export const peers = (resolved: Resolved, refused: () => void): MessageQueues["Service"]["peers"] =>
   Effect.fnUntraced(function*(options) {
-    const hub = yield* Hub.make(resolved, refused)
+    const hub = yield* Hub.make(resolved, options.secret, refused)
     const handle: Handle = {
       transport: resolved.kind,
       data: { address: hub.address, serverKey: hub.serverKey, id: randomBytes(16).toString("hex") }

@@ -25,7 +25,7 @@ const drainMillis = 3
 /** The driver's end: one hub, two lanes a rank, so that ZeroMQ queues control frames apart from requests on the whole way. */
 export const open = (resolved: Resolved, refused: () => void): MessageQueues["Service"]["open"] =>
   Effect.fnUntraced(function*(options) {
-    const hub = yield* Hub.make(resolved, refused)
+    const hub = yield* Hub.make(resolved, options.secret, refused)
     const ranks = new Map<number, Rank>()
 
     const close = (rank: number, reason: string): void => {
