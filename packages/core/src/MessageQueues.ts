@@ -20,6 +20,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as memory from "./internal/memoryQueues.ts"
 import { QueueError } from "./QueueError.ts"
+import type { Snapshot } from "./Snapshot.ts"
 
 export {
   /** A queue could not be made, opened or used. */
@@ -81,6 +82,8 @@ export interface PublisherOptions {
   readonly receive: (rank: number, frame: Frame) => void
   /** A rank sent bytes that are not a frame, or its connection is lost for good; its lanes are closed. */
   readonly lost: (rank: number, issue: string) => void
+  /** What the group does at the moment, for a cluster that lets others see it. */
+  readonly snapshot?: Effect.Effect<Snapshot> | undefined
 }
 
 /** A worker's end. */

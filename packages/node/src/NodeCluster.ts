@@ -14,7 +14,9 @@ import * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
 import * as print from "./internal/output.ts"
 import * as processes from "./internal/processes.ts"
+import * as registered from "./internal/registered.ts"
 import * as transports from "./internal/transports.ts"
+import * as Registry from "./Registry.ts"
 
 /** One line that a worker printed, with who said it. */
 export type Line = print.Line
@@ -46,11 +48,13 @@ export interface Options {
    * error in any case.
    */
   readonly output?: "inherit" | "ignore" | ((line: Line) => void) | undefined
+  /** Where this user's groups are recorded: a folder of its own. Default: `Registry.defaultFolder`. */
+  readonly registry?: string | undefined
 }
 
 /** Processes of this machine, with these options. */
 export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | MessageQueues, QueueError> => {
-  const { folder, host, output, port, transport } = options
+  const { folder, host, output, port, registry, transport } = options
   const cluster = Layer.sync(Cluster.Cluster, () =>
     processes.make({
       queues: { ...(folder === undefined ? {} : { folder }), ...(host === undefined ? {} : { host }) },
@@ -61,7 +65,10 @@ export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | Messa
       node: options.node ?? process.execPath
     }))
   const settings = { folder, host, port }
-  return Layer.merge(cluster, transport === undefined ? transports.layerDefault(settings) : transports.layer(transport, settings))
+  const queues = transport === undefined ? transports.layerDefault(settings) : transports.layer(transport, settings)
+  return registered.layer(folder).pipe(
+    Layer.provide([cluster, queues, registry === undefined ? Registry.layer : Registry.layerAt(registry)])
+  )
 }
 
 /** Processes of this machine that talk through shared memory, with every option's default. */

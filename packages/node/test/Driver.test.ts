@@ -2,18 +2,24 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { start } from "./fixtures/start.ts"
 import { eventually, filesIn, folder, lives, processesNaming, uniqueName } from "./fixtures/system.ts"
 
 const program = fileURLToPath(new URL("./fixtures/driver.ts", import.meta.url))
 
 /** Runs a driver, and gives what it says and the pids of its workers once it has told them. */
-const drive = Effect.fnUntraced(function*(how: "runMain" | "plain" | "spin" | "exit" | "throw") {
+const drive = Effect.fnUntraced(function*(how: "runMain" | "plain" | "spin" | "exit" | "throw", transport: "shm" | "ipc" = "shm") {
   const segments = yield* folder
+  const registry = yield* folder
   const name = uniqueName()
   let output = ""
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [program, segments, name, how], { stdio: ["ignore", "pipe", how === "throw" ? "ignore" : "inherit"] })
+      spawn(process.execPath, [program, segments, registry, name, how, transport], {
+        stdio: ["ignore", "pipe", how === "throw" ? "ignore" : "inherit"],
+        // Sockets go beside the segments.
+        env: { ...process.env, TMPDIR: segments }
+      })
     ),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
@@ -25,29 +31,50 @@ const drive = Effect.fnUntraced(function*(how: "runMain" | "plain" | "spin" | "e
       eventually("the workers are gone", () => !pids.some(lives), millis),
       Effect.sync(() => assert.deepStrictEqual(processesNaming(name), []))
     )
-  return { child, gone, output: () => output, pids, segments }
+  const kill = Effect.andThen(
+    Effect.sync(() => child.kill("SIGKILL")),
+    Effect.andThen(gone(1000), eventually("the driver is gone", () => child.signalCode !== null))
+  )
+  return { child, gone, kill, output: () => output, pids, registry, segments }
 })
 
+/** Starts and ends another group of the same user. */
+const startAnother = (registry: string) => Effect.scoped(start(1, { registry }))
+
 describe("a driver's end", () => {
-  it.live("CO-10: SIGKILL of the driver takes its workers with it within a second, even one that computes", () =>
+  it.live("CO-10 RE-1: SIGKILL of the driver takes its workers with it within a second, even one that computes; its files go with the next start", () =>
     Effect.gen(function*() {
-      const { child, gone, output, pids } = yield* drive("spin")
+      const { kill, output, pids, registry, segments } = yield* drive("spin")
       yield* eventually("rank 0 computes", () => output().includes("spinning"))
       assert.isTrue(pids.every(lives))
-      child.kill("SIGKILL")
-      yield* gone(1000)
+      yield* startAnother(registry)
+      assert.isTrue(pids.every(lives))
+      yield* kill
+      assert.strictEqual(filesIn(registry).length, 1)
+      assert.isAtLeast(filesIn(segments).length, 4)
+      yield* startAnother(registry)
+      assert.deepStrictEqual([...filesIn(registry), ...filesIn(segments)], [])
+    }).pipe(Effect.scoped))
+
+  it.live("RE-1: what SIGKILL leaves of Unix sockets goes with the next start, too", () =>
+    Effect.gen(function*() {
+      const { kill, registry, segments } = yield* drive("runMain", "ipc")
+      yield* kill
+      assert.match(filesIn(segments).join(), /^phalanx-[0-9a-f]{8}-\w{6}$/)
+      yield* startAnother(registry)
+      assert.deepStrictEqual([...filesIn(registry), ...filesIn(segments)], [])
     }).pipe(Effect.scoped))
 
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     it.live(`CO-10: ${signal} ends a driver in order, and nothing is left`, () =>
       Effect.gen(function*() {
-        const { child, gone, output, segments } = yield* drive("runMain")
+        const { child, gone, output, registry, segments } = yield* drive("runMain")
         child.kill(signal)
         yield* eventually("the driver is gone", () => child.exitCode !== null)
         yield* gone(0)
         yield* eventually("both workers have said that they ended in order", () => output().match(/\] finalized/g)?.length === 2)
         assert.match(output(), /^\[test-\S+ 1\] finalized$/m)
-        assert.deepStrictEqual(filesIn(segments), [])
+        assert.deepStrictEqual([...filesIn(registry), ...filesIn(segments)], [])
       }).pipe(Effect.scoped))
   }
 

@@ -1,0 +1,115 @@
+/**
+ * Removes what a dead driver has left: its workers that still live, its queues' files, its entry in the registry. A driver is dead if nobody
+ * holds its lock, which the sweeper then holds until it is done, so that two sweepers never work on one entry.
+ */
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import * as OsProcess from "../OsProcess.ts"
+import { RegistryError } from "../RegistryError.ts"
+import * as Lock from "./lock.ts"
+import * as Record from "./record.ts"
+
+/** What was found of one dead driver and is gone now. */
+export interface Swept {
+  /** The group's name, with its random part. */
+  readonly group: string
+  readonly driver: OsProcess.OsProcess
+  /** Workers that still lived. */
+  readonly killed: ReadonlyArray<number>
+  readonly files: number
+  readonly bytes: number
+}
+
+export const lockName = "lock"
+/** Its time is when the driver was first seen to be gone. */
+const orphanName = "orphan"
+
+/** How long a killed process may take to be gone. */
+const patience = "1 second"
+
+/** Removes an entry of the registry, the lock last: whoever finds the entry before that finds it locked or can go on where this one ended. */
+export const removeEntry = (folder: string): void => {
+  for (const file of Fs.readdirSync(folder)) if (file !== lockName) Fs.rmSync(Path.join(folder, file), { force: true, recursive: true })
+  Fs.rmSync(Path.join(folder, lockName), { force: true })
+  removeEmpty(folder)
+}
+
+/** Several may do so at once, and somebody may be about to make something in it. */
+const removeEmpty = (folder: string): void => {
+  try {
+    Fs.rmdirSync(folder)
+  } catch (cause) {
+    if (!["ENOENT", "ENOTEMPTY"].includes((cause as NodeJS.ErrnoException).code!)) throw cause
+  }
+}
+
+const failure = (folder: string, issue: string, advice: string): RegistryError =>
+  new RegistryError({ operation: "sweep", where: folder, issue, advice })
+
+const attempt = <A>(folder: string, body: () => A): Effect.Effect<A, RegistryError> =>
+  Effect.try({
+    try: body,
+    catch: (cause) =>
+      failure(folder, (cause as Error).message, "Its driver is dead: remove this folder by hand, and files in /dev/shm that bear its name")
+  })
+
+/** A worker of the group, which nobody else's process can be: by number, start and what its command line says. */
+const isWorker = (group: string) => (member: Record.Member): boolean => {
+  if (member.started === 0 || !OsProcess.lives(member)) return false
+  const words = OsProcess.commandLine(member)
+  return words.includes("phalanx") && words.includes(group)
+}
+
+const kill = Effect.fnUntraced(function*(folder: string, { id, members }: Record.Record) {
+  const left = members.filter(isWorker(id))
+  for (const { pid } of left) yield* Effect.ignore(Effect.try(() => process.kill(pid, "SIGKILL")))
+  yield* Effect.sync(() => !left.some(OsProcess.lives)).pipe(
+    Effect.repeat({ until: (gone) => gone, schedule: Schedule.spaced("2 millis") }),
+    Effect.timeoutOrElse({
+      duration: patience,
+      orElse: () =>
+        failure(folder, `its workers ${left.map(({ pid }) => pid).join(", ")} were killed and are not gone`, "The next start tries again")
+    })
+  )
+  return left.map(({ pid }) => pid)
+})
+
+/** Whether a group may still be adopted. Processes live in real time, whatever clock the program runs on. */
+const isInGrace = (folder: string, { graceMillis }: Record.Record): boolean => {
+  if (graceMillis === 0) return false
+  const orphan = Path.join(folder, orphanName)
+  const seen = Fs.statSync(orphan, { throwIfNoEntry: false })
+  if (seen === undefined) Fs.writeFileSync(orphan, "", { mode: 0o600 })
+  return seen === undefined || performance.timeOrigin + performance.now() - seen.mtimeMs < graceMillis
+}
+
+const clear = Effect.fnUntraced(function*(folder: string) {
+  const record = yield* attempt(folder, () => Record.read(folder))
+  // Killed before it had made anything.
+  if (record === undefined) return yield* Effect.as(attempt(folder, () => removeEntry(folder)), undefined)
+  if (yield* attempt(folder, () => isInGrace(folder, record))) return undefined
+  const killed = yield* kill(folder, record)
+  const swept = yield* Effect.forEach(
+    record.files,
+    (files) => Effect.mapError(QueueFiles.sweep(files), ({ advice, issue, where }) => failure(where, issue, advice))
+  )
+  yield* attempt(folder, () => removeEntry(folder))
+  const sum = (key: "files" | "bytes") => swept.reduce((total, each) => total + each[key], 0)
+  return { group: record.id, driver: record.driver, killed, files: sum("files"), bytes: sum("bytes") } satisfies Swept
+})
+
+/** Removes what is left of one group, if its driver is dead and its grace is over. */
+export const sweep = (folder: string): Effect.Effect<Swept | undefined, RegistryError> =>
+  Effect.acquireUseRelease(
+    attempt(folder, () => Lock.take(Path.join(folder, lockName), false)),
+    (lock) => {
+      if (lock === "held") return Effect.succeed(undefined)
+      if (lock !== "gone") return clear(folder)
+      // Killed before it had a lock, or being removed by somebody else.
+      return Effect.as(attempt(folder, () => removeEmpty(folder)), undefined)
+    },
+    (lock) => Effect.sync(() => typeof lock === "object" && lock.release())
+  )

@@ -1,0 +1,366 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Snapshot } from "@phalanx/core/Snapshot"
+import * as OsProcess from "@phalanx/node/OsProcess"
+import * as Registry from "@phalanx/node/Registry"
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { spawn, spawnSync } from "node:child_process"
+import * as Fs from "node:fs"
+import * as Net from "node:net"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as records from "../src/internal/record.ts"
+import { start } from "./fixtures/start.ts"
+import { argv, eventually, filesIn, folder, lives } from "./fixtures/system.ts"
+
+/** A registry in a folder of its own, and what it warns of. */
+const registry = Effect.gen(function*() {
+  const home = yield* folder
+  const warnings: Array<string> = []
+  const logger = Logger.make(({ logLevel, message }) => logLevel === "Warn" && warnings.push(String(message)))
+  const services = yield* Layer.build(Registry.layerAt(home))
+  const service = yield* Effect.provide(Registry.Registry, services)
+  const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provide(effect, Logger.layer([logger]))
+  return {
+    home,
+    warnings,
+    groups: service.groups,
+    sweep: quietly(service.sweep),
+    enter: (entering: Registry.Entering) => quietly(service.enter(entering))
+  }
+})
+
+/** What a driver leaves that was killed: an entry whose lock nobody holds, and a file. */
+const leaveDead = (home: string, group: string, change: Partial<Registry.Record> = {}): { readonly file: string } => {
+  const segments = Fs.mkdtempSync(join(home, ".segments-"))
+  const [files] = QueueFiles.of(group, "5ec2e7", segments)
+  const entry = join(home, group)
+  Fs.mkdirSync(entry, { mode: 0o700 })
+  Fs.writeFileSync(join(entry, "lock"), "")
+  records.write(entry, {
+    version: 1,
+    id: group,
+    secret: "5ec2e7",
+    epoch: 0,
+    generation: 0,
+    driver: { pid: 1, started: 1 },
+    graceMillis: 0,
+    transport: "shm",
+    files: [files!],
+    mesh: { rank: 1 },
+    entry: "file:///worker.ts",
+    members: [],
+    ...change
+  })
+  const file = join(segments, `${files!.prefix}00000000`)
+  Fs.writeFileSync(file, "segment")
+  return { file }
+}
+
+/** A process with these words in its command line, which ends when it is ended. */
+const processNaming = (...words: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)", ...words], { stdio: "ignore" })),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  ).pipe(Effect.tap(({ pid }) => eventually("its command line is there", () => argv(pid!).includes(words.at(-1)!))))
+
+const entriesIn = (home: string) => filesIn(home).filter((name) => !name.startsWith("."))
+
+describe("the registry's record", () => {
+  it.live("of a group has its processes and files as they come and go, for this user's eyes only", () =>
+    Effect.gen(function*() {
+      const { groups, home } = yield* registry
+      const segments = yield* folder
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { group, pids } = yield* start(2, { registry: home, folder: segments, name: "recorded" })
+        const { groups: [found], unreadable } = yield* groups
+        assert.deepStrictEqual(unreadable, [])
+        const { alive, folder, record } = found!
+        assert.isTrue(alive)
+        assert.match(record.id, /^recorded-[0-9a-f]{8}$/)
+        assert.deepStrictEqual([record.epoch, record.mesh, record.transport], [0, { rank: 2 }, "shm"])
+        assert.match(record.entry, /\/fixtures\/odd\.ts$/)
+        assert.deepStrictEqual(record.driver, OsProcess.of(process.pid))
+        assert.deepStrictEqual(record.members, pids.map((pid, rank) => ({ id: rank, rank, incarnation: 0, ...OsProcess.of(pid) })))
+        assert.isTrue(filesIn(segments).every((file) => file.startsWith(record.files[0]!.prefix)))
+        for (
+          const [path, mode] of [[home, 0o700], [folder, 0o700], [join(folder, "record"), 0o600], [join(folder, "lock"), 0o600]] as const
+        ) {
+          assert.strictEqual(Fs.statSync(path).mode & 0o777, mode)
+        }
+        yield* group.kill(0)
+        yield* Effect.flip(group.failure)
+        assert.isFalse(OsProcess.lives(record.members[0]!))
+        assert.isTrue(OsProcess.lives(record.members[1]!))
+      }))
+      assert.deepStrictEqual(filesIn(home), [])
+    }))
+
+  it.live("follows the group's workers, and is one however often its own process enters it", () =>
+    Effect.gen(function*() {
+      const { enter, groups, home } = yield* registry
+      const identity = { group: "twice-00000000", secret: "00", epoch: 3, shape: { dp: 2 }, handle: { transport: "shm", data: null } }
+      const members = Effect.map(groups, ({ groups }) => groups[0]!.record.members.map(({ incarnation, rank }) => [rank, incarnation]))
+      const worker = (rank: number, incarnation: number) => ({
+        entry: new URL("file:///w.ts"),
+        identity: { ...identity, rank, incarnation }
+      })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const outer = yield* Effect.scope
+        const entry = yield* enter({ group: "twice-00000000", secret: "00" })
+        yield* entry.seat(worker(1, 0), process.pid)
+        yield* Effect.gen(function*() {
+          const again = yield* enter({ group: "twice-00000000", secret: "00" })
+          yield* again.seat(worker(0, 0), process.pid)
+          assert.deepStrictEqual(yield* members, [[0, 0], [1, 0]])
+          yield* Effect.scoped(entry.seat(worker(2, 0), process.pid))
+          assert.deepStrictEqual(yield* members, [[0, 0], [1, 0]])
+          // The next life of a member takes its place before the former one's scope is closed.
+          yield* Scope.provide(entry.seat(worker(0, 1), process.pid), outer)
+        }).pipe(Effect.scoped)
+        assert.deepStrictEqual(yield* members, [[0, 1], [1, 0]])
+        assert.deepStrictEqual(entriesIn(home).length, 1)
+      }))
+      assert.deepStrictEqual(filesIn(home), [])
+    }))
+})
+
+describe("a sweep", () => {
+  it.live("RE-1: removes a dead driver's files and entry, and one that was killed before it had any", () =>
+    Effect.gen(function*() {
+      const { groups, home, sweep } = yield* registry
+      const { file } = leaveDead(home, "dead-00000000")
+      Fs.mkdirSync(join(home, "begun-00000000"))
+      Fs.mkdirSync(join(home, "locked-00000000"))
+      Fs.writeFileSync(join(home, "locked-00000000", "lock"), "")
+      assert.deepStrictEqual((yield* groups).groups.map(({ alive, record }) => [record.id, alive]), [["dead-00000000", false]])
+      assert.deepStrictEqual(yield* sweep, [{ group: "dead-00000000", driver: { pid: 1, started: 1 }, killed: [], files: 1, bytes: 7 }])
+      assert.isFalse(Fs.existsSync(file))
+      assert.deepStrictEqual(entriesIn(home), [])
+    }))
+
+  it.live("RE-1: leaves a group alone that may still be adopted, until its grace is over", () =>
+    Effect.gen(function*() {
+      const { home, sweep } = yield* registry
+      leaveDead(home, "orphan-00000000", { graceMillis: 60_000 })
+      assert.deepStrictEqual(yield* sweep, [])
+      assert.deepStrictEqual(yield* sweep, [])
+      const long = new Date(Date.now() - 61_000)
+      Fs.utimesSync(join(home, "orphan-00000000", "orphan"), long, long)
+      assert.strictEqual((yield* sweep).length, 1)
+      assert.deepStrictEqual(entriesIn(home), [])
+    }))
+
+  it.live("RE-2: leaves living groups alone, and those who sweep at once share the work", () =>
+    Effect.gen(function*() {
+      const { enter, home } = yield* registry
+      yield* enter({ group: "alive-00000000", secret: "00" })
+      const dead = Array.from({ length: 60 }, (_, i) => `dead-${String(i).padStart(8, "0")}`)
+      const files = dead.map((group) => leaveDead(home, group).file)
+      const sweepers = yield* Effect.forEach([0, 1], () =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const child = spawn(process.execPath, [fileURLToPath(new URL("./fixtures/sweeper.ts", import.meta.url)), home], {
+              stdio: ["pipe", "pipe", "inherit"]
+            })
+            let said = ""
+            child.stdout.setEncoding("utf8").on("data", (text: string) => said += text)
+            return { child, lines: () => said.split("\n").slice(0, -1) }
+          }),
+          ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+        ))
+      yield* eventually("all are ready", () => sweepers.every(({ lines }) => lines().length === 1), 20_000)
+      for (const { child } of sweepers) child.stdin.write("\n")
+      yield* eventually("all have swept", () => sweepers.every(({ lines }) => lines().length === 2))
+      const results = sweepers.map(({ lines }): { groups: ReadonlyArray<string>; warnings: ReadonlyArray<string> } =>
+        JSON.parse(lines()[1]!)
+      )
+      assert.deepStrictEqual(results.flatMap(({ warnings }) => warnings), [])
+      assert.deepStrictEqual(results.flatMap(({ groups }) => groups).sort(), dead)
+      assert.deepStrictEqual(entriesIn(home), ["alive-00000000"])
+      assert.deepStrictEqual(files.filter((file) => Fs.existsSync(file)), [])
+    }))
+
+  it.live("RE-2: is over in no time where there is nothing to do", () =>
+    Effect.gen(function*() {
+      const { enter, sweep } = yield* registry
+      yield* Effect.forEach([0, 1, 2, 3], (i) => enter({ group: `alive-0000000${i}`, secret: "00" }))
+      const times = yield* Effect.replicateEffect(Effect.map(Effect.timed(sweep), ([duration]) => Duration.toMillis(duration)), 50)
+      assert.isBelow(Math.min(...times), 1)
+    }))
+
+  it.live("RE-3: kills what is left of the group's workers, and no process that only has a number of theirs", () =>
+    Effect.gen(function*() {
+      const { home, sweep } = yield* registry
+      const group = "left-00000000"
+      const [worker, other, later] = [
+        yield* processNaming("phalanx", group, "rank", "0"),
+        yield* processNaming("somebody", "else"),
+        yield* processNaming("phalanx", group, "rank", "2")
+      ].map(({ pid }) => OsProcess.of(pid!))
+      const member = (id: number, process: OsProcess.OsProcess) => ({ id, rank: id, incarnation: 0, ...process })
+      leaveDead(home, group, { members: [member(0, worker!), member(1, other!), member(2, { ...later!, started: later!.started - 1 })] })
+      const [swept] = yield* sweep
+      assert.deepStrictEqual(swept!.killed, [worker!.pid])
+      assert.deepStrictEqual([worker!, other!, later!].map(({ pid }) => lives(pid)), [false, true, true])
+    }))
+
+  it.live("RE-4: leaves a record that cannot be read as it is, says so, and goes on with the others", () =>
+    Effect.gen(function*() {
+      const { groups, home, sweep, warnings } = yield* registry
+      const cases: Record<string, (entry: string) => void> = {
+        damaged: (entry) => Fs.writeFileSync(join(entry, "record"), "{\"version\":1,"),
+        foreign: (entry) => Fs.writeFileSync(join(entry, "record"), "{\"version\":2}"),
+        // Says to remove files that are no queue's.
+        hostile: (entry) =>
+          Fs.writeFileSync(
+            join(entry, "record"),
+            Fs.readFileSync(join(entry, "record"), "utf8").replace(/"prefix":"[^"]*"/, "\"prefix\":\"\"")
+          ),
+        linked: (entry) => {
+          Fs.renameSync(join(entry, "record"), join(home, ".elsewhere"))
+          Fs.symlinkSync(join(home, ".elsewhere"), join(entry, "record"))
+        }
+      }
+      const kept = Object.entries(cases).map(([name, damage]) => {
+        const { file } = leaveDead(home, `${name}-00000000`)
+        damage(join(home, `${name}-00000000`))
+        return file
+      })
+      leaveDead(home, "whole-00000000")
+      Fs.writeFileSync(join(home, "a file of nobody's"), "")
+      Fs.symlinkSync(Fs.mkdtempSync(join(home, ".target-")), join(home, "a link"))
+      assert.deepStrictEqual((yield* sweep).map(({ group }) => group), ["whole-00000000"])
+      assert.strictEqual(warnings.length, 4)
+      for (const [index, name] of Object.keys(cases).entries()) {
+        assert.include(warnings[index], `sweep ${join(home, `${name}-00000000`)}: `)
+        assert.match(warnings[index]!, /remove this folder by hand/)
+      }
+      assert.isTrue(kept.every((file) => Fs.existsSync(file)))
+      const { groups: readable, unreadable } = yield* groups
+      assert.deepStrictEqual([readable.length, unreadable.length], [0, 4])
+    }))
+})
+
+describe("a registry that is not this user's own", () => {
+  const refusal = Effect.fnUntraced(function*(spoil: (home: string) => void) {
+    const home = join(yield* folder, "registry")
+    spoil(home)
+    const error = yield* Effect.flip(start(1, { registry: home }))
+    assert.strictEqual(error._tag, "QueueError")
+    assert.include(error.message, home)
+    return error.message
+  }, Effect.scoped)
+
+  it.live("RE-4: is refused before anything is made, with what to do", () =>
+    Effect.gen(function*() {
+      const open = yield* refusal((home) => {
+        Fs.mkdirSync(home)
+        Fs.chmodSync(home, 0o755)
+      })
+      assert.match(open, /others may use it: its mode is 755\. Look into it, then `chmod 700 /)
+      const linked = yield* refusal((home) => Fs.symlinkSync(Fs.mkdtempSync(`${home}-target-`), home))
+      assert.match(linked, /it is not a folder\. Remove it, or let XDG_RUNTIME_DIR name another folder of this user/)
+      const blocked = yield* refusal((home) => Fs.writeFileSync(home, ""))
+      assert.match(blocked, /it is not a folder/)
+    }))
+
+  // Root alone may give a folder to somebody else, and mount one.
+  if (process.getuid?.() === 0) {
+    it.live("RE-4: is refused if it belongs to somebody else", () =>
+      Effect.gen(function*() {
+        const foreign = yield* refusal((home) => {
+          Fs.mkdirSync(home, { mode: 0o700 })
+          Fs.chownSync(home, 65534, 65534)
+        })
+        assert.match(foreign, /it belongs to user 65534\. Have it removed, or let XDG_RUNTIME_DIR/)
+      }))
+
+    it.live("RE-4: on a disk that is full is an error at the start and a warning later, and leaves nothing", () =>
+      Effect.sync(() => {
+        const mounted = ["-m", "sh", "-c", "mount -t tmpfs -o size=64k tmpfs /mnt && exec \"$@\"", "sh"]
+        if (spawnSync("unshare", [...mounted, "true"]).status !== 0) return
+        const program = fileURLToPath(new URL("./fixtures/full.ts", import.meta.url))
+        const { stderr, stdout } = spawnSync("unshare", [...mounted, process.execPath, program, "/mnt"], {
+          encoding: "utf8",
+          timeout: 30_000
+        })
+        assert.strictEqual(stderr, "")
+        const { after, left, members, refused, warnings } = JSON.parse(stdout)
+        assert.strictEqual(refused[0], "QueueError")
+        assert.match(refused[1], /^enter a group into \/mnt\/registry: ENOSPC: .*\. Free room/)
+        assert.match(warnings[0], /The record of group early-00000000 in \/mnt\/registry\/early-00000000 is out of date/)
+        assert.deepStrictEqual([members, left, after], [[], ["early-00000000"], []])
+      }))
+  }
+})
+
+describe("asking a driver", () => {
+  const snapshot: Snapshot = {
+    epoch: 2,
+    mesh: { dp: 2 },
+    window: { requests: 64, bytes: 1024 },
+    members: [{
+      id: 0,
+      rank: 0,
+      incarnation: 1,
+      state: "serving",
+      open: [{ id: 7, method: "step", ageMillis: 12.5, admitted: true, abandoned: false }],
+      requests: 1,
+      bytes: 100,
+      waiting: 0
+    }],
+    counters: { late: 0, unexpected: 0, fenced: 0 }
+  }
+  const asked = Effect.gen(function*() {
+    const { enter, groups } = yield* registry
+    yield* enter({ group: "asked-00000000", secret: "00ff", snapshot: Effect.succeed(snapshot) })
+    const { groups: [group] } = yield* groups
+    return group!
+  })
+
+  /** Everything that the driver answers to bytes of any kind. */
+  const say = (path: string, bytes: string) =>
+    Effect.callback<string>((resume) => {
+      let heard = ""
+      const socket = Net.connect(path, () => socket.write(bytes)).setEncoding("utf8")
+      socket.on("data", (text: string) => heard += text).on("error", () => {}).on("close", () => resume(Effect.succeed(heard)))
+      return Effect.sync(() => socket.destroy())
+    })
+
+  it.live("RE-5: gives a snapshot to who knows the secret, and to nobody else a byte", () =>
+    Effect.gen(function*() {
+      const group = yield* asked
+      assert.deepStrictEqual(yield* Registry.ask(group), snapshot)
+      const other = { ...group, record: { ...group.record, secret: "00fe" } }
+      assert.match((yield* Effect.flip(Registry.ask(other))).message, /the driver refused to answer/)
+      const socket = join(group.folder, "driver.sock")
+      assert.strictEqual(Fs.statSync(socket).mode & 0o777, 0o600)
+      for (const bytes of ["\n", "hello\n", "{\"secret\":\"00ff\"}\n", "{\"secret\":1,\"ask\":\"snapshot\"}\n", "x".repeat(5000)]) {
+        assert.strictEqual(yield* say(socket, bytes), "")
+      }
+      // Somebody who says nothing keeps nobody from asking, and is left after a while.
+      const silent = yield* Effect.forkChild(say(socket, ""), { startImmediately: true })
+      assert.deepStrictEqual(yield* Registry.ask(group), snapshot)
+      assert.isTrue(Option.isSome(yield* Effect.timeoutOption(Fiber.join(silent), "5 seconds")))
+    }))
+
+  it.live("is an error that says why if it does not answer: busy, gone, or without a word about itself", () =>
+    Effect.gen(function*() {
+      const { enter, groups } = yield* registry
+      yield* enter({ group: "busy-00000000", secret: "00", snapshot: Effect.never })
+      yield* enter({ group: "mute-00000000", secret: "00" })
+      const [busy, mute] = (yield* groups).groups
+      assert.match(
+        (yield* Effect.flip(Registry.ask(busy!))).message,
+        /the driver did not answer within 1000 ms\. Its event loop is blocked/
+      )
+      assert.match((yield* Effect.flip(Registry.ask(mute!))).message, /ENOENT/)
+    }))
+})
