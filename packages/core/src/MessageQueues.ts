@@ -83,7 +83,7 @@ export interface PublisherOptions {
   /** A rank sent bytes that are not a frame, or its connection is lost for good; its lanes are closed. */
   readonly lost: (rank: number, issue: string) => void
   /** What the group does at the moment, for a cluster that lets others see it. */
-  readonly snapshot?: Effect.Effect<Snapshot> | undefined
+  readonly snapshot?: (() => Snapshot) | undefined
 }
 
 /** A worker's end. */

@@ -24,8 +24,8 @@ export const Member = Schema.Struct({
   id: Schema.Int,
   rank: Schema.Int,
   incarnation: Schema.Int,
-  /** `restarting`: calls to it wait until it serves again. `dead`: they fail; it may still be restarting. */
-  state: Schema.Literals(["serving", "restarting", "dead"]),
+  /** `starting`: its first life does not serve yet. `restarting`: calls to it wait until it serves again. `dead`: they fail; it may still be restarting. */
+  state: Schema.Literals(["starting", "serving", "restarting", "dead"]),
   /** The oldest that are open, in the order in which they were made; `most` of them. */
   open: Schema.Array(Request),
   /** How many requests have been sent and not answered, and their bytes. */

@@ -4,6 +4,7 @@
  */
 import * as Schema from "effect/Schema"
 import { readFileSync } from "node:fs"
+import { stat, tickMillis } from "./internal/stat.ts"
 
 /** One life of one pid. */
 export const OsProcess = Schema.Struct({
@@ -34,17 +35,6 @@ const read = (path: string): string => {
   }
 }
 
-/** What counts the time in `/proc`: the same on every Linux that Node runs on. */
-const millisPerTick = 10
-
-/** The words of `/proc/<pid>/stat` after the process's name, which may hold anything. None if there is no such process. */
-const words = (pid: number): ReadonlyArray<string> => {
-  const text = read(`/proc/${pid}/stat`)
-  return text === "" ? [] : text.slice(text.lastIndexOf(")") + 2).split(" ")
-}
-
-const states: Record<string, Vitals["state"]> = { R: "running", S: "sleeping", D: "sleeping", I: "sleeping", T: "stopped", t: "stopped" }
-
 const isThere = (pid: number): boolean => {
   try {
     return process.kill(pid, 0)
@@ -54,24 +44,28 @@ const isThere = (pid: number): boolean => {
 }
 
 /** The process that has this number now. */
-export const of = (pid: number): OsProcess => ({ pid, started: Number(words(pid)[19] ?? 0) })
+export const of = (pid: number): OsProcess => ({ pid, started: stat(pid).started })
 
 /** Whether it runs still: not if it has ended and was not waited for, nor if another process has its number. */
-export const lives = (process: OsProcess): boolean => vitals(process).state !== "gone"
+export const lives = ({ pid, started }: OsProcess): boolean => {
+  if (started === 0) return isThere(pid)
+  const now = stat(pid)
+  return now.state !== "gone" && now.started === started
+}
 
 /** How it is doing. */
-export const vitals = ({ pid, started }: OsProcess): Vitals => {
-  const gone = { state: "gone", cpuMillis: 0, residentBytes: 0, startedAt: 0 } as const
-  if (started === 0) return isThere(pid) ? { ...gone, state: "unknown" } : gone
-  const stat = words(pid)
-  const state = states[stat[0] ?? ""]
-  if (state === undefined || Number(stat[19]) !== started) return gone
+export const vitals = (process: OsProcess): Vitals => {
+  const unknown = { state: "unknown", cpuMillis: 0, residentBytes: 0, startedAt: 0 } as const
+  if (!lives(process)) return { ...unknown, state: "gone" }
+  const { pid, started } = process
+  if (started === 0) return unknown
+  const { cpuMillis, state } = stat(pid)
   const boot = Number(/^btime (\d+)$/m.exec(read("/proc/stat"))?.[1] ?? 0)
   return {
     state,
-    cpuMillis: (Number(stat[11]) + Number(stat[12])) * millisPerTick,
+    cpuMillis,
     residentBytes: Number(/^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024,
-    startedAt: boot * 1000 + started * millisPerTick
+    startedAt: boot * 1000 + started * tickMillis
   }
 }
 

@@ -57,7 +57,7 @@ export interface Entering {
   /** Where its segments lie. Default `/dev/shm`. */
   readonly segments?: string | undefined
   /** What to answer to who asks about it; nobody can if there is none. */
-  readonly snapshot?: Effect.Effect<Snapshot> | undefined
+  readonly snapshot?: (() => Snapshot) | undefined
 }
 
 /** The entry of a group of this process. */
@@ -235,10 +235,17 @@ const make = (folder: string): Registry["Service"] => {
         )
     ).pipe(Scope.provide(scope), Effect.map(({ path }) => path))
 
+    /** Ranks and mesh are another ones after a resize, which the group knows. */
+    const current = (record: Record): Record => {
+      if (snapshot === undefined) return record
+      const { epoch, members, mesh } = snapshot()
+      const ranks = new Map(members.map(({ id, rank }) => [id, rank]))
+      return { ...record, epoch, mesh, members: record.members.map((member) => ({ ...member, rank: ranks.get(member.id) ?? member.rank })) }
+    }
     const change = (next: (record: Record) => Partial<Record>): Effect.Effect<void> =>
       Effect.try(() => {
         record = { ...record, ...next(record) }
-        records.write(path, record)
+        records.write(path, current(record))
       }).pipe(
         Effect.catch((error) => Effect.logWarning(`The record of group ${group} in ${path} is out of date`, error.cause))
       )
@@ -246,8 +253,8 @@ const make = (folder: string): Registry["Service"] => {
       scope,
       users: 1,
       carriedBy: (transport) => change(() => ({ transport })),
-      seat: ({ entry, identity: { epoch, incarnation, rank, shape } }, pid) => {
-        const member: Member = { id: rank, rank, incarnation, ...OsProcess.of(pid) }
+      seat: ({ entry, identity: { epoch, incarnation, member: id, rank, shape } }, pid) => {
+        const member: Member = { id, rank, incarnation, ...OsProcess.of(pid) }
         const others = (members: ReadonlyArray<Member>) => members.filter(({ id }) => id !== member.id)
         return Effect.acquireRelease(
           change(({ members }) => ({

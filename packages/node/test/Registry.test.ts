@@ -105,11 +105,18 @@ describe("the registry's record", () => {
   it.live("follows the group's workers, and is one however often its own process enters it", () =>
     Effect.gen(function*() {
       const { enter, groups, home } = yield* registry
-      const identity = { group: "twice-00000000", secret: "00", epoch: 3, shape: { dp: 2 }, handle: { transport: "shm", data: null } }
+      const identity = {
+        group: "twice-00000000",
+        secret: "00",
+        epoch: 3,
+        generation: 0,
+        shape: { dp: 2 },
+        handle: { transport: "shm", data: null }
+      }
       const members = Effect.map(groups, ({ groups }) => groups[0]!.record.members.map(({ incarnation, rank }) => [rank, incarnation]))
       const worker = (rank: number, incarnation: number) => ({
         entry: new URL("file:///w.ts"),
-        identity: { ...identity, rank, incarnation }
+        identity: { ...identity, member: rank, rank, incarnation }
       })
       yield* Effect.scoped(Effect.gen(function*() {
         const outer = yield* Effect.scope
@@ -320,7 +327,7 @@ describe("asking a driver", () => {
   }
   const asked = Effect.gen(function*() {
     const { enter, groups } = yield* registry
-    yield* enter({ group: "asked-00000000", secret: "00ff", snapshot: Effect.succeed(snapshot) })
+    yield* enter({ group: "asked-00000000", secret: "00ff", snapshot: () => snapshot })
     const { groups: [group] } = yield* groups
     return group!
   })
@@ -354,9 +361,12 @@ describe("asking a driver", () => {
   it.live("is an error that says why if it does not answer: busy, gone, or without a word about itself", () =>
     Effect.gen(function*() {
       const { enter, groups } = yield* registry
-      yield* enter({ group: "busy-00000000", secret: "00", snapshot: Effect.never })
+      yield* enter({ group: "busy-00000000", secret: "00" })
       yield* enter({ group: "mute-00000000", secret: "00" })
       const [busy, mute] = (yield* groups).groups
+      // As if its event loop did not get to it: the system connects, nobody answers.
+      const server = Net.createServer().listen(join(busy!.folder, "driver.sock"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
       assert.match(
         (yield* Effect.flip(Registry.ask(busy!))).message,
         /the driver did not answer within 1000 ms\. Its event loop is blocked/

@@ -158,12 +158,14 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   }
 
   // ------------------------------------------------------------------------------------------------ start
+  const snapshot = () => snapshots.take(roster, out, lives)
   queue.publisher = yield* queues.open({
     group: name,
     secret: roster.fence.secret,
     ranks: roster.all.length,
     receive: onFrame,
-    lost: onLost
+    lost: onLost,
+    snapshot
   })
   yield* Effect.forEach(
     roster.all,
@@ -203,7 +205,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     deaths: Stream.flatMap(events, (event) => event._tag === "Died" ? Stream.succeed(event.died) : Stream.empty),
     failure: supervisor.failure,
     counters: Effect.sync(() => ({ ...out.counters })),
-    snapshot: Effect.sync(() => snapshots.take(roster, out)),
+    snapshot: Effect.sync(snapshot),
     kill: (rank: number) =>
       Effect.suspend(() => {
         const member = roster.present[rank]

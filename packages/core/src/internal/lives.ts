@@ -66,6 +66,11 @@ export const make = (options: Options) => {
 
   return {
     of: (member: Member): Life | undefined => current.get(member),
+    /** Whether the member's present life has begun to serve. */
+    serves: (member: Member): boolean => {
+      const life = current.get(member)
+      return life !== undefined && Deferred.isDoneUnsafe(life.started)
+    },
     stderrOf,
     /** Starts the member's present incarnation and waits until it serves. */
     begin: Effect.fnUntraced(function*(member: Member): Effect.fn.Return<Life, SpawnError | QueueError> {

@@ -1,12 +1,13 @@
 import * as Snapshot from "../Snapshot.ts"
 import type { FanOut } from "./fanOut.ts"
+import type { Lives } from "./lives.ts"
 import type { Member, Roster } from "./roster.ts"
 
-const stateOf = ({ awaited, died, restoring }: Member): Snapshot.Member["state"] =>
-  died === undefined ? "serving" : awaited || restoring ? "restarting" : "dead"
+const stateOf = ({ awaited, died, restoring }: Member, serves: boolean): Snapshot.Member["state"] =>
+  died !== undefined ? (awaited || restoring ? "restarting" : "dead") : serves ? "serving" : "starting"
 
 /** What the driver knows now. */
-export const take = (roster: Roster, out: FanOut): Snapshot.Snapshot => ({
+export const take = (roster: Roster, out: FanOut, lives: Lives): Snapshot.Snapshot => ({
   epoch: roster.fence.epoch,
   mesh: roster.mesh.shape,
   window: out.window,
@@ -14,7 +15,7 @@ export const take = (roster: Roster, out: FanOut): Snapshot.Snapshot => ({
     id: member.id,
     rank: member.rank,
     incarnation: member.incarnation,
-    state: stateOf(member),
+    state: stateOf(member, lives.serves(member)),
     open: [...member.open.values()].slice(0, Snapshot.most).map((open) => ({
       id: open.id,
       method: open.call.method,

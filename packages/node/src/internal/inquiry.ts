@@ -34,15 +34,14 @@ const same = (given: string, secret: string): boolean => {
 export const serve = (
   folder: string,
   secret: string,
-  snapshot: Effect.Effect<Snapshot>
+  snapshot: () => Snapshot
 ): Effect.Effect<void, RegistryError, Scope.Scope> => {
   const where = path(folder)
   const asked = new Set<Net.Socket>()
   const answer = (question: string) =>
     Schema.decodeUnknownEffect(Question)(question).pipe(
       Effect.filterOrFail((question) => same(question.secret, secret), () => "refused" as const),
-      Effect.andThen(snapshot),
-      Effect.flatMap((snapshot) => Schema.encodeEffect(Answer)({ snapshot }))
+      Effect.flatMap(() => Schema.encodeEffect(Answer)({ snapshot: snapshot() }))
     )
   const hear = (socket: Net.Socket): void => {
     let text = ""
