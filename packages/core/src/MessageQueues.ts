@@ -68,6 +68,8 @@ export interface Publisher {
   readonly drain: (rank: number) => Effect.Effect<void>
   /** The rank is gone: nothing waits for it any more, and what was meant for it is dropped. */
   readonly disconnect: (rank: number) => void
+  /** `awaited` has another answer now: what sleeps by the former one must not sleep on. */
+  readonly look?: (() => void) | undefined
 }
 
 /** What a driver opens a group's queues with. */
@@ -84,12 +86,20 @@ export interface PublisherOptions {
   readonly lost: (rank: number, issue: string) => void
   /** What the group does at the moment, for a cluster that lets others see it. */
   readonly snapshot?: (() => Snapshot) | undefined
+  /**
+   * How many more frames that count this driver has to have before it can go on, of all ranks together; a transport may let it sleep until then.
+   * 0: it waits for none. Left out: it has something to do after each.
+   */
+  readonly awaited?: (() => number) | undefined
 }
 
 /** A worker's end. */
 export interface Subscriber {
-  /** Sends a frame to the driver. Bounded by the window of open requests, so it never suspends. */
-  readonly send: (frame: Frame) => void
+  /**
+   * Sends a frame to the driver. Bounded by the window of open requests, so it never suspends. One that `counts` is one of those that the
+   * driver's `awaited` speaks of; any other one wakes the driver.
+   */
+  readonly send: (frame: Frame, counts?: boolean) => void
   /** Resolves when everything sent has been handed to the transport. */
   readonly flush: Effect.Effect<void>
 }

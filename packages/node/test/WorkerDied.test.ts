@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { start } from "./fixtures/start.ts"
@@ -45,6 +46,35 @@ describe("a worker's death", () => {
       // The other one lives and serves.
       yield* group.at(0).broadcast.print({ stream: "stdout", text: "" })
       assert.isTrue(lives(pids[0]!))
+    })))
+
+  it.live("CO-1: a driver that sleeps until the last reply wakes for a new call, a timeout and a death before it", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { group, pids, said } = yield* start(3, { heartbeat: false })
+      const say = (text: string) => ({ stream: "stdout", text: `${text}\n` }) as const
+      const tags = (exits: ReadonlyArray<Exit.Exit<unknown, { readonly reason: { readonly _tag: string } }>>) =>
+        Effect.forEach(
+          exits,
+          (exit) => exit._tag === "Success" ? Effect.succeed("replied") : Effect.map(Effect.flip(exit), (_) => _.reason._tag)
+        )
+      yield* group.call.print(say("all"))
+      for (const pid of pids.slice(1)) process.kill(pid, "SIGSTOP")
+      const slow = yield* Effect.forkChild(group.exits.print(say("slow")), { startImmediately: true })
+      yield* eventually("rank 0 has answered the slow call", () => said(0, "slow"))
+      yield* group.at(0).call.print(say("new"))
+      assert.isUndefined(slow.pollUnsafe())
+      process.kill(pids[0]!, "SIGSTOP")
+      const timed = yield* Effect.forkChild(group.exits.print(say("timed"), { timeout: "1 second" }), { startImmediately: true })
+      // A timer's turn: by then the driver sleeps.
+      yield* Effect.sleep("20 millis")
+      process.kill(pids[0]!, "SIGCONT")
+      assert.deepStrictEqual(yield* tags(yield* Fiber.join(timed)), ["replied", "CallTimeout", "CallTimeout"])
+      const last = yield* Effect.forkChild(group.exits.print(say("last")), { startImmediately: true })
+      yield* eventually("rank 0 has answered the last call", () => said(0, "last"))
+      for (const pid of pids.slice(1)) process.kill(pid, "SIGKILL")
+      for (const fiber of [slow, last]) {
+        assert.deepStrictEqual(yield* tags(yield* Fiber.join(fiber)), ["replied", "WorkerDied", "WorkerDied"])
+      }
     })))
 
   it.live("CO-4: SIGTERM from outside ends a worker in order and is told as what it was", () =>

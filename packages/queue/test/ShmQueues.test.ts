@@ -4,6 +4,7 @@ import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as ShmQueues from "@phalanx/queue/ShmQueues"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Crypto from "node:crypto"
@@ -28,7 +29,12 @@ interface Group {
 let groups = 0
 
 /** A driver here and a process for each rank, which sends every frame back. */
-const startGroup = Effect.fnUntraced(function*(ranks: number, options: ShmQueues.Options = {}, echoArguments: ReadonlyArray<string> = []) {
+const startGroup = Effect.fnUntraced(function*(
+  ranks: number,
+  options: ShmQueues.Options = {},
+  echoArguments: ReadonlyArray<string> = [],
+  awaited?: () => number
+) {
   const name = `shm-test-${process.pid}-${groups++}`
   const queues = yield* Effect.provide(MessageQueues, ShmQueues.layerWith(options))
   const heard = yield* Effect.forEach(Array.from({ length: ranks }), () => Queue.unbounded<Frame>())
@@ -38,7 +44,8 @@ const startGroup = Effect.fnUntraced(function*(ranks: number, options: ShmQueues
     secret: Crypto.randomBytes(16).toString("hex"),
     ranks,
     receive: (rank, frame) => Queue.offerUnsafe(heard[rank]!, frame),
-    lost: (rank, issue) => Queue.offerUnsafe(lost, [rank, issue])
+    lost: (rank, issue) => Queue.offerUnsafe(lost, [rank, issue]),
+    awaited
   })
   const workers: Array<Started> = []
   const handles: Array<Handle> = []
@@ -251,6 +258,42 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
         }
       }))
   }
+
+  it.live("a driver sleeps until as many frames have come as it awaits; one that does not count, and a change of their number, wake it at once", () =>
+    Effect.gen(function*() {
+      let awaited = 1
+      const group = yield* startGroup(3, {}, [], () => awaited)
+      const data = group.handles[0]!.data as unknown as { folder: string; ring: string; ringBytes: number }
+      const words = new MappedMemory(yield* Segment.attach(data.folder, data.ring, Layout.group.bytes(data.ringBytes)))
+      const asleepFor = (frames: number) =>
+        Effect.repeat(Effect.suspend(() => Effect.as(Effect.yieldNow, words.load(Layout.group.driverParked))), {
+          until: (left) => left === frames
+        })
+      const change = (to: number) => {
+        awaited = to
+        group.publisher.look!()
+        return asleepFor(to)
+      }
+      yield* asleepFor(1)
+      yield* change(3)
+      publish(group, ["counts", 1])
+      yield* Effect.forEach([0, 1, 2], group.from)
+      yield* asleepFor(3)
+      publish(group, ["counts", 2], [0, 1])
+      yield* asleepFor(1)
+      const unread = yield* Effect.forkChild(group.from(0), { startImmediately: true })
+      assert.isUndefined(unread.pollUnsafe())
+      yield* change(2)
+      assert.deepStrictEqual([yield* Fiber.join(unread), yield* group.from(1)], [["counts", 2], ["counts", 2]])
+      publish(group, ["counts", 3], [0])
+      yield* asleepFor(1)
+      yield* change(3)
+      assert.deepStrictEqual(yield* group.from(0), ["counts", 3])
+      publish(group, ["counts", 4], [0])
+      yield* asleepFor(2)
+      publish(group, ["what does not count"], [1])
+      assert.deepStrictEqual([yield* group.from(0), yield* group.from(1)], [["counts", 4], ["what does not count"]])
+    }))
 
   it.live("lanes between ranks carry every message in its order, with its channel and sequence, longer than the lane too", () =>
     Effect.gen(function*() {

@@ -156,7 +156,9 @@ export const make = (
               }
               results[index] = failFast && exit._tag === "Success" ? exit.value : exit
               if (--left === 0 && !failed) done(Exit.succeed(results))
-            }
+            },
+            // When its time is over a call must know all that was said in time.
+            awaits: () => options?.timeout === undefined ? left : 1
           },
           asked,
           replyFrom
@@ -287,7 +289,8 @@ export const make = (
           handed: () => {
             handed = true
             resume(Exit.void)
-          }
+          },
+          awaits: () => handed ? Infinity : 1
         }, asked)
         return Effect.sync(() => stop())
       }))

@@ -22,6 +22,8 @@ export interface Sink {
   readonly chunk?: (index: number, values: ReadonlyArray<unknown>, ack: () => void) => void
   /** Every rank has been handed the request, or is known not to be. */
   readonly handed?: () => void
+  /** After how many more replies it has something to tell; never: `Infinity`. Left out: after each. */
+  readonly awaits?: () => number
 }
 
 /** What a rank may have open at once. */
@@ -211,6 +213,7 @@ export const make = (options: {
     // A sink that failed fast may have stopped the call while it was being opened; what it abandoned is sent and then cancelled, which costs nobody anything.
     if (at.length > 0) options.publisher().publish(shared as Packed, at)
     for (const open of opened) if (open?.admitted) handed(call)
+    look()
 
     /** Tells the rank at `index` (or every rank still open) to stop; `reason`, if there is one, is the answer, else nobody waits for one. */
     const stop = (reason?: Lost, index?: number): void => {
@@ -275,6 +278,20 @@ export const make = (options: {
     }
   }
 
+  /** After how many more successes somebody has something to do; whatever else comes is something to do. */
+  const awaited = (): number => {
+    let least = Infinity
+    for (const member of roster.all) {
+      if (member.waiting.length > 0) return 1
+      for (const { abandoned, call } of member.open.values()) {
+        if (!abandoned) least = Math.min(least, call.sink.awaits?.() ?? 1)
+        if (least <= 1) return 1
+      }
+    }
+    return least === Infinity ? 0 : least
+  }
+  const look = (): void => options.publisher().look?.()
+
   /** Answers what a member has open, and what waits for it unless that goes on waiting. */
   const end = (member: Member, reason: Lost, keepWaiting: boolean): void => {
     const ended: Array<Open> = []
@@ -287,11 +304,13 @@ export const make = (options: {
       if (!open.abandoned) open.call.sink.exit(open.index, Exit.fail(errorOf(open, reason)))
       if (!open.admitted) handed(open.call)
     }
+    look()
   }
 
   return {
     counters,
     window,
+    awaited,
     start,
     receive,
     send,

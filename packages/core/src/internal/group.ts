@@ -165,7 +165,8 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     ranks: roster.all.length,
     receive: onFrame,
     lost: onLost,
-    snapshot
+    snapshot,
+    awaited: out.awaited
   })
   yield* Effect.forEach(
     roster.all,

@@ -40,7 +40,7 @@ export const run = (
       receive: (frame) => receive(frame),
       lost: () => Deferred.doneUnsafe(ended, Exit.void)
     })
-    const send = (message: FromWorker): void => subscriber.send(reply(fence, member, incarnation, message))
+    const send = (message: FromWorker): void => subscriber.send(reply(fence, member, incarnation, message), message.kind === Kind.Success)
 
     /** Tells the driver why there will be no worker, then fails with the same. */
     const failed = (phase: "import" | "setup", advice: string) => (cause: unknown) => {

@@ -150,15 +150,14 @@ export class Poller {
     this.turn()
   }
 
-  /** Looks on a later turn of the event loop, so that what a source waits for is judged anew. */
+  /** What a source waits for is judged anew, and looked at on a later turn of the event loop if some of it is there. */
   readonly look = (): void => {
-    if (!this.parked) return
+    if (!this.parked || this.tryPark()) return
     this.parked = false
-    for (const source of this.sources) source.park(0)
     setImmediate(this.turn)
   }
 
-  /** Looks into this source from now on, first on a later turn of the event loop. */
+  /** Looks into this source from now on, on a later turn of the event loop if there is something. */
   add(source: Source): void {
     this.sources.add(source)
     this.look()

@@ -159,7 +159,8 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       }
       return requests.ready()
     },
-    park: (parked) => memory.store(Layout.group.driverParked, parked),
+    // A fan-out needs a reply from each rank: the last of them rings, not each.
+    park: (parked) => memory.store(Layout.group.driverParked, parked === 0 ? 0 : Math.max(1, options.awaited?.() ?? 1)),
     spin: () => spinWith(layer, connections.size + 1)
   }
   yield* Effect.acquireRelease(
@@ -250,7 +251,8 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     disconnect: (rank) => {
       const connection = connections.get(rank)
       if (connection !== undefined) close(connection, Layout.State.closed)
-    }
+    },
+    look: poller.look
   }
   return publisher
 })

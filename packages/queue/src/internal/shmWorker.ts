@@ -88,7 +88,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
   }
 
   const tellRoom = (reader: Reader): void => {
-    if (reader.ring.memory.load(reader.ring.geometry.wantsRoom) !== 0) driver.wake()
+    if (reader.ring.memory.load(reader.ring.geometry.wantsRoom) !== 0) driver.rouse()
   }
 
   /** Control frames overtake everything. */
@@ -122,7 +122,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
       if (alive) worked = pollRequests() || worked
       if (replies.ready()) {
         replies.flush()
-        driver.wake()
+        driver.rouse()
         worked = true
       }
       tellFlushed()
@@ -158,15 +158,17 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
     () =>
       Effect.sync(() => {
         end()
-        if (memory.compareExchange(Layout.rank.state, Layout.State.attached, Layout.State.left) === Layout.State.attached) driver.wake()
+        if (memory.compareExchange(Layout.rank.state, Layout.State.attached, Layout.State.left) === Layout.State.attached) driver.rouse()
       })
   )
 
   const subscriber: Subscriber = {
-    send: (frame) => {
+    send: (frame, counts) => {
       if (!alive) return
-      replies.publish(Codec.pack(frame))
-      driver.wake()
+      // A frame of which a part has to wait for room is not one that the driver can count.
+      const waits = replies.publish(Codec.pack(frame)) !== undefined
+      if (counts === true && !waits) driver.wake()
+      else driver.rouse()
     },
     flush: Effect.callback<void>((resume) => {
       if (!alive || replies.waiting.length === 0) return resume(Effect.void)
