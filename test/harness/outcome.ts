@@ -1,11 +1,13 @@
 import * as Mesh from "@phalanx/core/Mesh"
+import type { Supervision } from "@phalanx/core/Supervision"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Moe from "@phalanx/moe/Moe"
 import * as Effect from "effect/Effect"
 
 /** Model ranks on whatever cluster is provided. */
-export const start = (dp: number, tp = 1) => WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make({ dp, tp }), entry: Moe.entry() })
+export const start = (dp: number, tp = 1, supervision?: Supervision) =>
+  WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make({ dp, tp }), entry: Moe.entry(), supervision })
 
 /** Eight requests of several kinds. */
 export const mixed = ["actor", "black hole", "blorptastic", "happy", "Zürich", "x", "quantum teapot", "Einstein"].map((word) => ({

@@ -3,6 +3,7 @@
  */
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
+import * as Supervision from "@phalanx/core/Supervision"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Moe from "@phalanx/moe/Moe"
@@ -11,6 +12,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { pathToFileURL } from "node:url"
@@ -41,9 +43,16 @@ export const flags = {
   raw: Flag.Boolean("raw").pipe(Flag.withDescription("Take prompts as they are: add no line feed"), Flag.withDefault(false)),
   temperature: Flag.Finite("temperature").pipe(Flag.withDescription("0 is greedy; above, bytes are drawn"), Flag.withDefault(0)),
   seed: Flag.Int("seed").pipe(Flag.withDescription("What drawn bytes depend on besides their position"), Flag.withDefault(0)),
+  kill: Flag.Int("kill").pipe(
+    Flag.withDescription("Kill this rank's process in mid-sentence; it is started again, and the text goes on"),
+    Flag.optional
+  ),
   json: Flag.Boolean("json").pipe(Flag.withDescription("One JSON object a line"), Flag.withDefault(false))
 }
 type Flags = Command.Command.Config.Infer<typeof flags>
+
+/** Bytes that are written, of all entries together, when `--kill` strikes. */
+const beforeKill = 60
 
 /** Serves the prompts and shows the text. */
 export const serve = Effect.fn("Generate.serve")(function*(given: Flags) {
@@ -59,7 +68,26 @@ export const serve = Effect.fn("Generate.serve")(function*(given: Flags) {
 const write = Effect.fnUntraced(function*(given: Flags, shape: { readonly dp: number; readonly tp: number }, view: View) {
   const began = performance.now()
   const weights = given.weights._tag === "Some" ? pathToFileURL(given.weights.value) : undefined
-  const ranks = yield* WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make(shape), entry: Moe.entry({ weights }) })
+  const victim = Option.getOrUndefined(given.kill)
+  if (victim !== undefined && (victim < 0 || victim >= shape.dp * shape.tp)) {
+    return yield* new Failed({ text: `--kill ${victim}: the ranks are 0 … ${shape.dp * shape.tp - 1}` })
+  }
+  const ranks = yield* WorkerGroup.make(Moe.Moe, {
+    name: "moe",
+    mesh: Mesh.make(shape),
+    entry: Moe.entry({ weights }),
+    supervision: Supervision.restart({ max: 3, per: "1 minute" })
+  })
+  yield* ranks.events.pipe(
+    Stream.runForEach((event) => {
+      if (event._tag === "Died") view.died(event.died, performance.now() - began)
+      return event._tag === "Restarted"
+        ? Effect.map(ranks.at(event.rank).call.describe(), (rank) => view.restarted(rank, performance.now() - began))
+        : Effect.void
+    }),
+    Effect.ignore,
+    Effect.forkScoped
+  )
   view.ready(yield* ranks.call.describe(), { ...shape, transport: ranks.transport, millis: performance.now() - began })
   const steps = { count: 0, millis: 0 }
   const generator = yield* Generator.make({
@@ -73,6 +101,8 @@ const write = Effect.fnUntraced(function*(given: Flags, shape: { readonly dp: nu
   const writing = performance.now()
   let first: number | undefined
   let total = 0
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const kill = (rank: number): void => void run(ranks.kill(rank))
   const one = Effect.fnUntraced(function*(word: string, index: number) {
     const bytes: Array<number> = []
     const prompt = given.raw ? new TextEncoder().encode(word) : Generator.headword(word)
@@ -82,7 +112,7 @@ const write = Effect.fnUntraced(function*(given: Flags, shape: { readonly dp: nu
         Effect.sync(() => {
           if (event._tag === "End") return view.end(index, { prompt: word, bytes, finish: event.finish })
           first ??= performance.now()
-          total++
+          if (++total === beforeKill && victim !== undefined) kill(victim)
           bytes.push(event.byte)
           view.byte(index, event.byte)
         })

@@ -52,6 +52,20 @@ describe("phalanx generate", () => {
       assert.match(stdout, /\nrank 0 +0 +[1-9]\d*\nrank 1 +[1-9]\d* +0\n/)
     }))
 
+  it.live("--kill ends a rank in mid-sentence: it is started again, and the text is the undisturbed text", () =>
+    Effect.gen(function*() {
+      const args = ["generate", "river", "happy", "--ranks", "3", "--json"]
+      const [killed, undisturbed] = yield* Effect.all([phalanx(...args, "--kill", "1"), phalanx(...args)])
+      const of = (type: string) => objects(killed.stdout).filter((line) => line.type === type)
+      assert.deepStrictEqual([killed.code, undisturbed.code], [0, 0])
+      assert.deepStrictEqual(of("result"), objects(undisturbed.stdout).filter(({ type }) => type === "result"))
+      assert.deepStrictEqual(of("died").map(({ rank, reason }) => [rank, reason]), [[1, "signal"]])
+      assert.deepStrictEqual(of("restarted").map(({ experts, rank }) => [rank, experts]), [[1, of("rank")[1].experts]])
+      const wrong = yield* phalanx("generate", "x", "--ranks", "2", "--kill", "2")
+      assert.strictEqual(wrong.code, 1)
+      assert.include(wrong.stderr, "--kill 2: the ranks are 0 … 1")
+    }))
+
   it.live("flags that contradict each other are a usage error that says how", () =>
     Effect.gen(function*() {
       const given = (ranks?: number, dp?: number, tp?: number) =>

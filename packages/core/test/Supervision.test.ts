@@ -21,6 +21,9 @@ class Counter extends RpcGroup.make(
   Rpc.make("set", { payload: { to: Schema.Int } }),
   Rpc.make("hang").annotate(Worker.Concurrent, true),
   Rpc.make("meet", { success: Schema.Array(Schema.Int) }),
+  /** Keeps its rank's turn until `open`. */
+  Rpc.make("hold"),
+  Rpc.make("open").annotate(Worker.Concurrent, true),
   Rpc.make("whoami", {
     success: Schema.Struct({
       member: Schema.Int,
@@ -41,11 +44,14 @@ const counter = (setUp: (self: Worker.Self["Service"]) => Effect.Effect<void> = 
       const self = yield* Worker.Self
       const collectives = yield* Collectives
       yield* setUp(self)
+      const opened = yield* Deferred.make<void>()
       let total = 0
       return Counter.of({
         add: ({ n }) => Effect.sync(() => total += n),
         set: ({ to }) => Effect.sync(() => void (total = to)),
         hang: () => Effect.never,
+        hold: () => Deferred.await(opened),
+        open: () => Effect.asVoid(Deferred.succeed(opened, void 0)),
         meet: () => Effect.orDie(Effect.map(collectives.allGather(Uint8Array.of(self.member)), (parts) => parts.map((part) => part[0]!))),
         whoami: () =>
           Effect.map(Worker.coordinates("dp", "tp"), (at) => ({
@@ -195,6 +201,8 @@ describe("restart", () => {
             add: ({ n }) => Effect.succeed(n),
             set: () => Effect.void,
             hang: () => Effect.never,
+            hold: () => Effect.never,
+            open: () => Effect.void,
             meet: () => Effect.succeed([]),
             whoami: () => Effect.never
           })
@@ -228,6 +236,20 @@ describe("restart", () => {
         assert(reason._tag === "CallDefect" && String(reason.cause).includes("CollectiveAborted"))
       }
       assert.deepStrictEqual((yield* group.call.meet())[5], [0, 1, 2, 3, 4, 5])
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("SU-6: a call that was made before the death meets nobody of a later call, however late its turn comes", () =>
+    Effect.gen(function*() {
+      const group = yield* start(often)
+      const holding = yield* Effect.forkChild(group.at(0).call.hold(), now)
+      const former = yield* Effect.forkChild(group.exits.meet(), now)
+      yield* group.kill(5)
+      yield* until(group, "Restarted")
+      const next = yield* Effect.forkChild(group.call.meet(), now)
+      yield* group.at(0).call.open()
+      yield* Fiber.join(holding)
+      for (const exit of yield* Fiber.join(former)) assert.strictEqual(exit._tag, "Failure")
+      assert.deepStrictEqual((yield* Fiber.join(next))[0], [0, 1, 2, 3, 4, 5])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 })
 

@@ -2,6 +2,8 @@
  * Serves the model on a group: requests come in, bytes stream out. One fiber drives the ranks step by step; while a step runs, the next one is already
  * published, so that no rank waits for the driver between two steps.
  */
+import type { CollectiveAborted } from "@phalanx/core/Collectives"
+import type { CallError } from "@phalanx/core/WorkerError"
 import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -104,9 +106,16 @@ export class Generator extends Context.Service<Generator, {
   readonly load: Effect.Effect<{ readonly running: ReadonlyArray<number>; readonly waiting: number }>
 }>()("@phalanx/moe/Generator") {}
 
+type StepError = CallError<CollectiveAborted>
+
+const mostLosses = 10
+
 type Outbox = Queue.Queue<Event, PromptError | GenerationError | Cause.Done>
 
-/** Serves until the scope ends or a rank is lost, which every open and later request is told. */
+/**
+ * Serves until the scope ends or the group fails, which every open and later request is told. A group that restarts its ranks loses no request: what a lost rank had of them is computed again
+ * from their bytes so far, and the text is the same.
+ */
 export const make = Effect.fn("Generator.make")(function*(options: Options) {
   const { ranks } = options
   const requests = options.requests ?? 8
@@ -145,17 +154,32 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
     readonly rows: number
     readonly planned: number
     readonly published: number
-    readonly fiber: Fiber.Fiber<ReadonlyArray<StepReply>, unknown>
+    readonly fiber: Fiber.Fiber<ReadonlyArray<StepReply>, StepError>
   }
   const flights: Array<Flight> = []
   const land = Effect.fnUntraced(function*() {
     const flight = flights.shift()!
     const replies = yield* Fiber.join(flight.fiber)
+    losses = 0
     deliver(replies)
     const { planned, published, rows, step } = flight
     options.onStep?.({ step, rows, planned, published, replied: performance.now(), replies })
   })
   const depth = options.ahead === false ? 1 : 2
+
+  /** A rank was lost. If the group goes on, so do its requests: where their owner still has them from what it holds, else from their bytes so far. */
+  const recover = Effect.gen(function*() {
+    yield* Fiber.interruptAll(flights.splice(0).map(({ fiber }) => fiber))
+    const missing = yield* ranks.call.recover({ parts: scheduler.kept() })
+    scheduler.rollBack(new Set(missing.flat()))
+  })
+  /** Losses since a step was last whole. Each waits for a restart; many mean that something else is wrong. */
+  let losses = 0
+  const isLoss = ({ reason }: StepError): boolean => reason._tag === "WorkerDied" || reason._tag === "CollectiveAborted"
+  const goOn: (error: StepError) => Effect.Effect<void, unknown> = (error) =>
+    isLoss(error) && ++losses <= mostLosses
+      ? Effect.catch(Effect.raceFirst(ranks.failure, recover), (next) => next._tag === "CallError" ? goOn(next) : Effect.fail(next))
+      : Effect.fail(error)
 
   yield* Effect.gen(function*() {
     while (true) {
@@ -167,7 +191,7 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
         const taken = plan.parts.reduce((sum, part) => sum + part.run.reduce((n, { take }) => n + take, 0), 0)
         flights.push({ step: plan.step, rows: taken, planned, published, fiber })
       } else if (flights.length > 0) {
-        yield* land()
+        yield* Effect.catch(land(), goOn)
       } else {
         work.closeUnsafe()
         yield* work.await

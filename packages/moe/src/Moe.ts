@@ -2,6 +2,7 @@
  * The protocol between the driver that schedules and the ranks that compute: one `step` fan-out a forward pass. A mesh of `dp` × `tp` ranks; a request is
  * owned by one coordinate of `dp`, whose `tp` ranks split its attention heads; experts are spread over all ranks of both.
  */
+import { CollectiveAborted } from "@phalanx/core/Collectives"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
@@ -28,6 +29,11 @@ export type Part = typeof Part.Type
 /** One step of all ranks; `parts` by coordinate of `dp`. */
 export const Plan = Schema.Struct({ step: Schema.Int, parts: Schema.Array(Part) })
 export type Plan = typeof Plan.Type
+
+/** What is left of the steps after one was lost: by coordinate of `dp`, the requests that go on and how many of their bytes the driver has. */
+export const Recovery = Schema.Struct({
+  parts: Schema.Array(Schema.Array(Schema.Struct({ id: Schema.Int, received: Schema.Int })))
+})
 
 /** What a rank did in one step. */
 export const StepReply = Schema.Struct({
@@ -76,7 +82,10 @@ export const entry = (options?: { readonly weights?: URL | undefined }): URL => 
 /** What a model worker serves. */
 export class Moe extends RpcGroup.make(
   Rpc.make("describe", { success: Description }),
-  Rpc.make("step", { payload: Plan, success: StepReply }),
+  /** Fails on the ranks that were waiting for one that is gone. */
+  Rpc.make("step", { payload: Plan, success: StepReply, error: CollectiveAborted }),
+  /** Forgets what the driver has not heard of, and requests that are not named; answers those named that it does not have. */
+  Rpc.make("recover", { payload: Recovery, success: Schema.Array(Schema.Int) }),
   Rpc.make("usage", { success: Usage }),
   /** Logits after the request's last byte, for comparing with the reference; computed alone, touching no request. */
   Rpc.make("logits", { payload: { tokens: Schema.Uint8Array, chunk: Schema.Int }, success: Schema.Array(Schema.Finite) })

@@ -18,11 +18,12 @@ export interface Limits {
 interface Running {
   readonly opening: Opening
   readonly dp: number
+  /** What has come back. */
+  readonly bytes: Array<number>
   /** Known bytes that are planned to be taken in so far. */
   planned: number
-  /** Bytes planned to be sampled, and those that have come back. */
+  /** Bytes planned to be sampled. */
   sampled: number
-  received: number
 }
 
 /** A sampled byte, and whether it was the request's last. */
@@ -30,6 +31,12 @@ export interface Token {
   readonly id: number
   readonly byte: number
   readonly finish: "stop" | "length" | undefined
+}
+
+/** A running request, and how many of its sampled bytes have come back. */
+export interface Kept {
+  readonly id: number
+  readonly received: number
 }
 
 /** The requests that wait and run, and the next step made of them. */
@@ -42,6 +49,13 @@ export interface Scheduler {
   readonly plan: () => Plan | undefined
   /** Takes in the bytes of one step's replies. A request's bytes after its end, or after it was cancelled, are left out. */
   readonly receive: (tokens: Iterable<readonly [id: number, byte: number]>) => ReadonlyArray<Token>
+  /** What each coordinate of `dp` has to keep of its requests when steps have been lost. */
+  readonly kept: () => ReadonlyArray<ReadonlyArray<Kept>>
+  /**
+   * Goes back to what has been received: the steps since then are planned again. A request in `lost`, whose owner has nothing of it any more, is opened again, with what it has
+   * written as part of its prompt, before all that wait.
+   */
+  readonly rollBack: (lost: ReadonlySet<number>) => void
   /** Requests running at each coordinate of `dp`. */
   readonly running: () => ReadonlyArray<number>
   /** Requests submitted that no plan has opened yet. */
@@ -77,7 +91,7 @@ export const make = (dp: number, limits: Limits): Scheduler => {
       if (count[least]! >= limits.requests) break
       const opening = queue.shift()!
       count[least]!++
-      running.set(opening.id, { opening, dp: least, planned: 0, sampled: 0, received: 0 })
+      running.set(opening.id, { opening, dp: least, bytes: [], planned: 0, sampled: 0 })
       parts[least]!.open.push(opening)
     }
     const advance = (request: Running, take: number): void => {
@@ -107,13 +121,31 @@ export const make = (dp: number, limits: Limits): Scheduler => {
     for (const [id, byte] of tokens) {
       const request = running.get(id)
       if (request === undefined) continue
-      const received = ++request.received
+      const received = request.bytes.push(byte)
       const full = received >= request.opening.maxTokens || request.opening.tokens.length + received > limits.context
       const finish = byte === 0 ? "stop" : full ? "length" : undefined
       if (finish !== undefined) running.delete(id)
       out.push({ id, byte, finish })
     }
     return out
+  }
+
+  const rollBack = (lost: ReadonlySet<number>): void => {
+    closing.length = 0
+    const again: Array<Opening> = []
+    for (const [id, request] of running) {
+      const { bytes, opening } = request
+      const { tokens } = opening
+      if (lost.has(id)) {
+        running.delete(id)
+        again.push({ ...opening, tokens: Uint8Array.of(...tokens, ...bytes), maxTokens: opening.maxTokens - bytes.length })
+        continue
+      }
+      // The byte that was sampled last is known and not taken in; a prompt begins anew, since nobody says how far it had come.
+      request.planned = bytes.length === 0 ? 0 : tokens.length + bytes.length - 1
+      request.sampled = bytes.length
+    }
+    queue.unshift(...again)
   }
 
   return {
@@ -128,6 +160,12 @@ export const make = (dp: number, limits: Limits): Scheduler => {
     },
     plan,
     receive,
+    kept: () => {
+      const kept: Array<Array<Kept>> = Array.from({ length: dp }, () => [])
+      for (const [id, request] of running) kept[request.dp]!.push({ id, received: request.bytes.length })
+      return kept
+    },
+    rollBack,
     running: counts,
     waiting: () => queue.length
   }

@@ -166,7 +166,26 @@ export default Worker.make(
           dropped += missing
           const { waited } = clock
           return { tokens: tp === 0 ? tokens : [], dropped: missing, computed: performance.now() - began - waited, waited }
-        }).pipe(Effect.orDie),
+        }),
+      recover: ({ parts }) =>
+        Effect.sync(() => {
+          const kept = new Map(parts[dp]!.map(({ id, received }) => [id, received]))
+          for (const id of requests.keys()) if (!kept.has(id)) close(id)
+          const missing: Array<number> = []
+          for (const [id, received] of kept) {
+            const request = requests.get(id)
+            if (request === undefined || request.sampled < received) {
+              close(id)
+              missing.push(id)
+              continue
+            }
+            request.tokens.length = request.opening.tokens.length + received
+            request.sampled = received
+            // Its keys and values are written again from there, and are the same.
+            request.taken = received === 0 ? 0 : request.tokens.length - 1
+          }
+          return missing
+        }),
       usage: () => Effect.map(world.traffic, (sent) => ({ steps, sent, expertRows, dropped, requests: requests.size })),
       logits: ({ chunk, tokens }) =>
         Effect.gen(function*() {

@@ -66,4 +66,19 @@ describe("Scheduler", () => {
     }
     assert.strictEqual(served, 40)
   })
+  it("SC-7: rolls back to what has come: steps are planned again, and what an owner has lost is opened again with its bytes", () => {
+    const scheduler = Scheduler.make(2, limits)
+    for (const id of [0, 1]) scheduler.submit(opening(id, 5, 9))
+    scheduler.plan()
+    scheduler.plan()
+    scheduler.receive([[0, 65], [1, 66]])
+    scheduler.plan()
+    assert.deepStrictEqual(scheduler.kept(), [[{ id: 0, received: 1 }], [{ id: 1, received: 1 }]])
+    scheduler.rollBack(new Set([1]))
+    const plan = scheduler.plan()!
+    assert.deepStrictEqual(runs(plan), [[[0, 1]], [[1, 4]]])
+    const [again] = plan.parts[1]!.open
+    assert.deepStrictEqual([again!.id, again!.maxTokens, [...again!.tokens]], [1, 8, [0, 0, 0, 0, 0, 66]])
+    assert.deepStrictEqual(runs(scheduler.plan()), [[[0, 1]], [[1, 2]]])
+  })
 })

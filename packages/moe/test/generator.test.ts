@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
+import * as Supervision from "@phalanx/core/Supervision"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -134,6 +135,36 @@ describe("Generator, in memory", () => {
       assert.include(error.message, "rank 1")
       assert.strictEqual((yield* Effect.flip(generator.generate({ prompt: Generator.headword("x") })))._tag, "GenerationError")
     }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  for (const [dp, tp] of [[4, 1], [2, 2]] as const) {
+    it.live(`MO-9: with restart, ranks that die in mid-sentence lose no request, and the texts are the same (dp ${dp}, tp ${tp})`, () =>
+      Effect.gen(function*() {
+        const undisturbed = yield* Effect.scoped(
+          Effect.flatMap(
+            start(dp, tp),
+            (ranks) =>
+              Effect.flatMap(
+                Generator.make({ ranks }),
+                (generator) => Effect.forEach(mixed, generator.generate, { concurrency: "unbounded" })
+              )
+          )
+        )
+        const ranks = yield* start(dp, tp, Supervision.restart({ max: 9, per: "1 minute", backoff: "1 millis" }))
+        let steps = 0
+        const due = new Map([[3, 2], [10, 0], [17, 3], [18, 1]])
+        const run = Effect.runForkWith(yield* Effect.context<never>())
+        const generator = yield* Generator.make({
+          ranks,
+          onStep: () => {
+            const rank = due.get(++steps)
+            if (rank !== undefined) run(ranks.kill(rank))
+          }
+        })
+        assert.deepStrictEqual(yield* Effect.forEach(mixed, generator.generate, { concurrency: "unbounded" }), undisturbed)
+        assert.deepStrictEqual(ranks.workers.map(({ incarnation }) => incarnation), [1, 1, 1, 1])
+        assert.isTrue((yield* ranks.call.usage()).every(({ requests }) => requests === 0))
+      }).pipe(Effect.provide(Cluster.layerMemory)))
+  }
 
   it.live("MO-8: prompts that cannot be served are typed errors that say what to do", () =>
     Effect.gen(function*() {

@@ -8,6 +8,8 @@ export const make = (): View => {
       say({ type: "start", ...start })
       for (const rank of ranks) say({ type: "rank", ...rank })
     },
+    died: ({ death, incarnation, pid, rank, reason }, millis) => say({ type: "died", rank, incarnation, pid, reason, death, millis }),
+    restarted: (rank, millis) => say({ type: "restarted", ...rank, millis }),
     byte: () => {},
     end: inOrder(({ bytes, finish, prompt }: Written) => say({ type: "result", prompt, text: text(bytes), bytes, finish })),
     step: () => {},

@@ -1,7 +1,7 @@
 import type { Description } from "@phalanx/moe/Moe"
 import * as Effect from "effect/Effect"
 import type { WriteStream } from "node:tty"
-import { rankLine, startLine, summaryLines, text, type View } from "./view.ts"
+import { diedLine, rankLine, startLine, summaryLines, text, type View } from "./view.ts"
 
 const bold = (line: string): string => `\x1b[1m${line}\x1b[0m`
 const faint = (line: string): string => `\x1b[2m${line}\x1b[0m`
@@ -11,6 +11,8 @@ const pace = 33
 /** Text scrolls as it is written, entry by entry; below it stands one line a rank. */
 export const make = Effect.fnUntraced(function*(out: WriteStream, words: ReadonlyArray<string>) {
   let ranks: ReadonlyArray<Description> = []
+  /** What the line of a rank that is gone says. */
+  const lost = new Map<number, string>()
   let tp = 1
   let running: ReadonlyArray<number> = []
   /** Bytes that owners wrote within the last second. */
@@ -31,6 +33,8 @@ export const make = Effect.fnUntraced(function*(out: WriteStream, words: Readonl
     const now = performance.now()
     recent = recent.filter(({ at }) => now - at < 1000)
     return ranks.map((rank) => {
+      const gone = lost.get(rank.rank)
+      if (gone !== undefined) return gone.slice(0, columns() - 1)
       const rate = recent.filter((byte) => byte.rank === rank.rank).length
       return `${rankLine(rank)}  ${running[Math.floor(rank.rank / tp)] ?? 0} running  ${rate} bytes/s`.slice(0, columns() - 1)
     })
@@ -67,6 +71,15 @@ export const make = Effect.fnUntraced(function*(out: WriteStream, words: Readonl
       ranks = described
       tp = start.tp
       out.write(`${startLine(start)}\n`)
+      draw()
+    },
+    died: (died, millis) => {
+      lost.set(died.rank, diedLine(died, millis))
+      draw()
+    },
+    restarted: (rank) => {
+      lost.delete(rank.rank)
+      ranks = ranks.with(rank.rank, rank)
       draw()
     },
     byte: (index, byte) => {

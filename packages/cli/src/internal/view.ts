@@ -1,8 +1,12 @@
+import type { WorkerDied } from "@phalanx/core/WorkerError"
 import type { Description, StepReply } from "@phalanx/moe/Moe"
 
 /** Hears what happens, in order, and shows it: to a terminal, to a pipe, or to a program. */
 export interface View {
   readonly ready: (ranks: ReadonlyArray<Description>, start: Start) => void
+  /** A rank is lost, and serves again, so many milliseconds after the start. */
+  readonly died: (died: WorkerDied, millis: number) => void
+  readonly restarted: (rank: Description, millis: number) => void
   readonly byte: (index: number, byte: number) => void
   readonly end: (index: number, result: Written) => void
   readonly step: (replies: ReadonlyArray<StepReply>) => void
@@ -42,6 +46,11 @@ export const startLine = ({ dp, millis, tp, transport }: Start): string =>
 
 export const rankLine = ({ experts, memoryBytes, pid, rank }: Description): string =>
   `rank ${rank}  pid ${pid}  experts ${span(experts)} of each layer  ${Math.round(memoryBytes / 2 ** 20)} MiB`
+
+export const diedLine = ({ pid, rank, reason }: WorkerDied, millis: number): string =>
+  `rank ${rank}  pid ${pid ?? "none"}  is gone (${reason}) at ${Math.round(millis)} ms`
+
+export const restartedLine = (rank: Description, millis: number): string => `${rankLine(rank)}  serves again at ${Math.round(millis)} ms`
 
 const span = (experts: ReadonlyArray<number>): string => experts.length === 0 ? "none" : `${experts[0]}–${experts.at(-1)}`
 

@@ -17,7 +17,7 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as codec from "./codec.ts"
 import { type FromWorker, Kind, type Request } from "./frame.ts"
-import { Concurrent, type Self } from "./self.ts"
+import { Concurrent, Generation, type Self } from "./self.ts"
 import * as turns from "./turn.ts"
 
 export interface Seat {
@@ -154,7 +154,7 @@ export const make = Effect.fnUntraced(function*(
       return turn.leave(id)
     }
     const scope = Scope.makeUnsafe()
-    const fiber = Effect.runForkWith(Context.add(context, Scope.Scope, scope))(
+    const fiber = Effect.runForkWith(Context.add(Context.add(context, Scope.Scope, scope), Generation, request.generation))(
       request.trace === null && !traced ? effect : Effect.withSpan(effect, request.method, {
         kind: "server",
         captureStackTrace: false,

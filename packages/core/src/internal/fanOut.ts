@@ -163,7 +163,8 @@ export const make = (options: {
           payload: encoded.value,
           replyFrom,
           headers: details.headers,
-          trace: details.trace
+          trace: details.trace,
+          generation: roster.generation
         })
       )
       if (typeof packed === "string" || packed.bytes <= window.bytes) return packed

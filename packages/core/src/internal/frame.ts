@@ -47,6 +47,8 @@ export interface Request {
   readonly replyFrom: number
   readonly headers: ReadonlyArray<readonly [string, string]> | null
   readonly trace: Trace | null
+  /** Of the collectives, when the call was made: its handlers meet in that one or not at all. */
+  readonly generation: number
 }
 /** Another membership: requests before it are of the former epoch, those after it of this one. */
 export interface Epoch {
@@ -81,7 +83,8 @@ export const request = (fence: Fence, lives: Lives, r: Omit<Request, "kind">): F
   r.payload,
   r.replyFrom,
   r.headers,
-  r.trace === null ? null : [r.trace.traceId, r.trace.spanId, r.trace.sampled]
+  r.trace === null ? null : [r.trace.traceId, r.trace.spanId, r.trace.sampled],
+  r.generation
 ]
 
 /** The same request for what its members are now: it waited while the group went on. */
@@ -188,7 +191,7 @@ export const readReply = (frame: Frame, fence: Fence, member: number, life: numb
 
 /** A worker's view of a frame from its driver. */
 export const readDriver = (frame: Frame, fence: Fence, member: number, life: number): FromDriver | Refusal | Early => {
-  const [kind, secret, epoch, lives, a, b, payload, replyFrom, headers, trace] = frame
+  const [kind, secret, epoch, lives, a, b, payload, replyFrom, headers, trace, generation] = frame
   if (!isCount(kind) || typeof secret !== "string" || !isCount(epoch)) return "malformed"
   if (secret !== fence.secret || epoch < fence.epoch) return "stale"
   if ((Array.isArray(lives) ? lives[member] : lives) !== life) return "stale"
@@ -197,7 +200,7 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
   switch (kind) {
     case Kind.Request:
       return typeof b === "string" && Number.isInteger(replyFrom) && (headers === null || isHeaders(headers)) &&
-          (trace === null || isTrace(trace))
+          (trace === null || isTrace(trace)) && isCount(generation)
         ? {
           kind,
           id: a,
@@ -205,7 +208,8 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
           payload,
           replyFrom: replyFrom as number,
           headers,
-          trace: trace === null ? null : { traceId: trace[0], spanId: trace[1], sampled: trace[2] }
+          trace: trace === null ? null : { traceId: trace[0], spanId: trace[1], sampled: trace[2] },
+          generation
         }
         : "malformed"
     case Kind.Interrupt:

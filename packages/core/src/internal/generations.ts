@@ -11,6 +11,7 @@ import type { Collectives, Communicator, Numbers, Reduction } from "../Collectiv
 import * as MessageQueues from "../MessageQueues.ts"
 import * as collectives from "./collectives.ts"
 import { type Control, type FromWorker, Kind } from "./frame.ts"
+import { Generation } from "./self.ts"
 
 export interface Options {
   readonly group: string
@@ -21,7 +22,7 @@ export interface Options {
   readonly send: (message: FromWorker) => void
 }
 
-interface Generation {
+interface Meeting {
   readonly number: number
   readonly scope: Scope.Closeable
   readonly made: collectives.Made
@@ -36,7 +37,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const context = yield* Effect.context<MessageQueues.MessageQueues>()
   const run = Effect.runForkWith(context)
 
-  const begin = (number: number): Generation => {
+  const begin = (number: number): Meeting => {
     const scope = Scope.forkUnsafe(parent)
     const peers = Deferred.makeUnsafe<ReadonlyArray<MessageQueues.Handle>, CollectiveAborted>()
     const { rank, ranks } = place()
@@ -59,26 +60,48 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     return { number, scope, made, peers }
   }
   let current = begin(options.generation)
+  /** Why the last generation is over. */
+  let issue = ""
 
-  const end = ({ made, number, peers }: Generation, issue: string): void => {
+  const end = ({ made, number, peers }: Meeting, issue: string): void => {
     made.abort(issue)
     Deferred.doneUnsafe(peers, Exit.fail(new CollectiveAborted({ operation: "join", generation: number, issue })))
   }
 
-  /** Operations of whichever communicator it is when they begin. */
-  const lasting = (at: () => Communicator): Communicator => ({
-    get index() {
-      return at().index
-    },
-    get ranks() {
-      return at().ranks
-    },
-    allToAll: (parts) => Effect.suspend(() => at().allToAll(parts)),
-    allGather: (bytes) => Effect.suspend(() => at().allGather(bytes)),
-    allReduce: <A extends Numbers>(values: A, by?: Reduction) => Effect.suspend(() => at().allReduce(values, by)),
-    broadcast: (root, bytes) => Effect.suspend(() => at().broadcast(root, bytes)),
-    barrier: Effect.suspend(() => at().barrier)
-  })
+  const renew = (generation: number, why: string): void => {
+    if (generation <= current.number) return
+    issue = why
+    end(current, why)
+    run(Scope.close(current.scope, Exit.void))
+    current = begin(generation)
+  }
+
+  /**
+   * Operations of whichever communicator it is when they begin. A handler whose call was made in a former generation must not meet those of later calls: some ranks of its
+   * call are gone. One of a later generation has overtaken the news of it.
+   */
+  const lasting = (at: () => Communicator): Communicator => {
+    const within = <A>(operation: string, f: (communicator: Communicator) => Effect.Effect<A, CollectiveAborted>) =>
+      Effect.withFiber<A, CollectiveAborted>((fiber) => {
+        const asked = fiber.getRef(Generation) ?? current.number
+        if (asked > current.number) renew(asked, "another generation has begun")
+        return asked < current.number ? Effect.fail(new CollectiveAborted({ operation, generation: asked, issue })) : f(at())
+      })
+    return {
+      get index() {
+        return at().index
+      },
+      get ranks() {
+        return at().ranks
+      },
+      allToAll: (parts) => within("allToAll", (communicator) => communicator.allToAll(parts)),
+      allGather: (bytes) => within("allGather", (communicator) => communicator.allGather(bytes)),
+      allReduce: <A extends Numbers>(values: A, by?: Reduction) =>
+        within("allReduce", (communicator) => communicator.allReduce(values, by)),
+      broadcast: (root, bytes) => within("broadcast", (communicator) => communicator.broadcast(root, bytes)),
+      barrier: within("barrier", (communicator) => communicator.barrier)
+    }
+  }
 
   /** The n-th communicator of a list of ranks is the same one for all members in every generation. */
   const asked = collectives.counting()
@@ -104,13 +127,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   return {
     service,
     onControl: (message: Extract<Control, { generation: number }>): void => {
-      if (message.kind === Kind.Renew) {
-        if (message.generation <= current.number) return
-        const former = current
-        end(former, message.issue)
-        current = begin(message.generation)
-        return void run(Scope.close(former.scope, Exit.void))
-      }
+      if (message.kind === Kind.Renew) return renew(message.generation, message.issue)
       if (message.generation !== current.number) return
       if (message.kind === Kind.Abort) end(current, message.issue)
       else if (isHandles(message.handles)) Deferred.doneUnsafe(current.peers, Exit.succeed(message.handles))

@@ -100,7 +100,6 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     cluster,
     publisher,
     roster,
-    generation: rendezvous.generation,
     readyWithin: Duration.fromInputUnsafe(options.readyWithin ?? "30 seconds"),
     scope: yield* Scope.fork(yield* Effect.scope, "parallel"),
     ended: onEnd

@@ -29,7 +29,6 @@ export interface Options {
   readonly cluster: Cluster.Cluster["Service"]
   readonly publisher: () => Publisher
   readonly roster: Roster
-  readonly generation: () => number
   readonly readyWithin: Duration.Duration
   /** Where all lives end. */
   readonly scope: Scope.Scope
@@ -94,7 +93,7 @@ export const make = (options: Options) => {
             member: member.id,
             rank: member.rank,
             incarnation,
-            generation: options.generation(),
+            generation: roster.generation,
             shape: roster.mesh.shape,
             handle
           }

@@ -11,15 +11,14 @@ const isHandle = Schema.is(Handle)
 
 export const make = (roster: Roster, send: (member: Member, message: Control) => void) => {
   const handles = new Map<Member, Handle>()
-  let generation = 0
   let over: string | undefined
   // A member that is gone has no lane any more, and one that is being started has one already.
   const tell = (message: Control): void => {
     for (const member of roster.present) send(member, message)
   }
   return {
-    generation: (): number => generation,
     join: (member: Member, joined: { readonly generation: number; readonly handle: unknown }): void => {
+      const { generation } = roster
       if (joined.generation !== generation || !isHandle(joined.handle)) return
       if (over !== undefined) return send(member, { kind: Kind.Abort, generation, issue: over })
       handles.set(member, joined.handle)
@@ -30,13 +29,13 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
     /** Survivors must not wait for a rank that is gone; there is no other generation. */
     abort: (issue: string): void => {
       over = issue
-      tell({ kind: Kind.Abort, generation, issue })
+      tell({ kind: Kind.Abort, generation: roster.generation, issue })
     },
     /** Ends the generation and begins the next, of the members that are present now. */
     renew: (issue: string): void => {
       handles.clear()
-      generation++
-      tell({ kind: Kind.Renew, generation, issue })
+      roster.generation++
+      tell({ kind: Kind.Renew, generation: roster.generation, issue })
     }
   }
 }

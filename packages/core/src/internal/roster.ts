@@ -52,6 +52,8 @@ export const make = (mesh: Mesh.Any, secret: string) => {
     present: all as ReadonlyArray<Member>,
     mesh,
     fence: { secret, epoch: 0 } as Fence,
+    /** Of the collectives: rises with each death after which the group goes on. */
+    generation: 0,
     /** Rises with everything that a request which waited has to be stamped anew for. */
     stamp: 0,
     coordinates: (member: Member): Mesh.Coordinates<string> => member.rank < 0 ? {} : Mesh.place(roster.mesh, member.rank).coordinates,

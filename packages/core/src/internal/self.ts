@@ -34,3 +34,8 @@ export class Self extends Context.Service<Self, {
 export const Concurrent: Context.Reference<boolean> = Context.Reference<boolean>("@phalanx/core/Worker/Concurrent", {
   defaultValue: () => false
 })
+
+/** The generation of collectives in which the call was made that a handler answers; none in a worker's layer. */
+export const Generation: Context.Reference<number | undefined> = Context.Reference<number | undefined>("@phalanx/core/Generation", {
+  defaultValue: () => undefined
+})
