@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { FlightEvent } from "./FlightRecorder.ts"
 import * as memory from "./internal/memoryCluster.ts"
 import * as MessageQueues from "./MessageQueues.ts"
 import type * as Worker from "./Worker.ts"
@@ -45,6 +46,8 @@ export interface End {
   /** Why, if more is known than the death says. */
   readonly reason?: Reason | undefined
   readonly stderr: ReadonlyArray<string>
+  /** What it did last, if that was recorded. */
+  readonly flight?: ReadonlyArray<FlightEvent> | undefined
 }
 
 /** How a worker's process is, as whoever started it sees it. */
@@ -63,6 +66,8 @@ export interface Process {
   readonly end: Effect.Effect<End>
   /** The last lines of its standard error so far. */
   readonly stderr: Effect.Effect<ReadonlyArray<string>>
+  /** What it has done last, if that is recorded. */
+  readonly flight?: Effect.Effect<ReadonlyArray<FlightEvent>> | undefined
   /** Tells a frozen process from one that computes. `undefined` where a worker cannot be silent by itself: then it gets no heartbeat. */
   readonly vitals?: Effect.Effect<Vitals> | undefined
   /** Sends a signal; resolves when it is sent. */

@@ -3,6 +3,7 @@
  */
 import * as Data from "effect/Data"
 import * as Schema from "effect/Schema"
+import { FlightEvent } from "./FlightRecorder.ts"
 
 /** How a worker was found to be gone. */
 export const Death = Schema.TaggedUnion({
@@ -48,7 +49,9 @@ export class WorkerDied extends Schema.TaggedError<WorkerDied>()("WorkerDied", {
   /** How long ago that call was made, in milliseconds. */
   ageMillis: Schema.optionalKey(Schema.Finite),
   /** The last lines of its standard error, 20 at most. */
-  stderr: Schema.Array(Schema.String)
+  stderr: Schema.Array(Schema.String),
+  /** What it did last, the oldest first, 64 entries at most; none where workers keep no record. */
+  flight: Schema.Array(FlightEvent)
 }) {
   override get message(): string {
     const at = Object.entries(this.coordinates).map(([name, coordinate]) => `${name} ${coordinate}`)

@@ -22,7 +22,7 @@ const deathIn = (
   }))
 
 describe("a worker's death", () => {
-  it.live("CO-4: SIGKILL in a call fails it with pid, signal, method and the last of standard error, and the group once", () =>
+  it.live("CO-4: SIGKILL in a call fails it with pid, signal, method, the last of standard error and of what it did, and the group once", () =>
     Effect.scoped(Effect.gen(function*() {
       const { group, pids, said } = yield* start(2)
       const stderr = Array.from({ length: 25 }, (_, i) => `line ${i}`)
@@ -41,6 +41,9 @@ describe("a worker's death", () => {
         /rank 1 \(rank 1, .*pid \d+, incarnation 0\) is gone while it ran hold, asked for \d+ ms ago: SIGKILL\n {2}line 5/
       )
       assert.deepStrictEqual([died.reason, died.coordinates], ["signal", { rank: 1 }])
+      // What it did last is read from what it has left, although it had no time to say anything.
+      assert.deepStrictEqual(died.flight.map(({ kind, text }) => `${kind} ${text}`.trim()), ["import", "setup", "ready", "request hold"])
+      assert.isTrue(died.flight.every(({ at }) => Math.abs(Date.now() - at) < 60_000))
       assert.strictEqual(yield* Effect.flip(group.failure), died)
       assert.deepStrictEqual(yield* Stream.runCollect(Stream.take(group.deaths, 1)), [died])
       // The other one lives and serves.

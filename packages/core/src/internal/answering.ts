@@ -15,6 +15,7 @@ import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as RpcServer from "effect/rpc/RpcServer"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
+import type { Record } from "../FlightRecorder.ts"
 import * as codec from "./codec.ts"
 import { type FromWorker, Kind, type Request } from "./frame.ts"
 import { Concurrent, Generation, type Self } from "./self.ts"
@@ -23,6 +24,7 @@ import * as turns from "./turn.ts"
 export interface Seat {
   readonly self: Self["Service"]
   readonly send: (message: FromWorker) => void
+  readonly record: Record
 }
 
 interface Method {
@@ -45,7 +47,7 @@ interface Running {
 export const make = Effect.fnUntraced(function*(
   protocol: RpcGroup.RpcGroup<Rpc.AnyWithProps>,
   handlers: Context.Context<any>,
-  { self, send }: Seat
+  { record, self, send }: Seat
 ) {
   const methods = new Map([...protocol.requests.values()].map((rpc): [string, Method] => {
     const entry = handlers.mapUnsafe.get(rpc.key) as Rpc.Handler<string>
@@ -68,6 +70,7 @@ export const make = Effect.fnUntraced(function*(
 
   const rejected = (id: number, issue: string): void => {
     running.delete(id)
+    record("rejection", id, "")
     send({ kind: Kind.Rejected, id, issue })
   }
   /** Whether the message went out; if it cannot, that is the request's answer. */
@@ -80,8 +83,9 @@ export const make = Effect.fnUntraced(function*(
       return false
     }
   }
-  const answer = (id: number, { method: { codec }, mute }: Running, exit: Exit.Exit<any, any>): void => {
+  const answer = (id: number, { method: { codec, rpc }, mute }: Running, exit: Exit.Exit<any, any>): void => {
     if (!running.delete(id)) return
+    record(exit._tag === "Success" ? "answer" : "failure", id, rpc._tag)
     if (exit._tag === "Success") {
       const value = mute || codec.streams ? Exit.succeed(null) : codec.encodeSuccess(exit.value, handlers)
       if (value._tag === "Success") return void sendOr(id, { kind: Kind.Success, id, value: value.value ?? null })
@@ -181,6 +185,7 @@ export const make = Effect.fnUntraced(function*(
     request: (request: Request): void => {
       const { id } = request
       newest = id
+      record("request", id, request.method)
       const method = methods.get(request.method)
       if (method === undefined) return rejected(id, `no method ${request.method}; the worker serves ${[...methods.keys()].join(", ")}`)
       const known: Running = { method, mute: request.replyFrom !== -1 && request.replyFrom !== self.member, fiber: undefined }
@@ -191,10 +196,16 @@ export const make = Effect.fnUntraced(function*(
       const headers = request.headers === null ? Headers.empty : Headers.fromInput(request.headers as any)
       const begin = (): void =>
         method.handler === undefined ? serve(request, payload.value, headers) : runHandler(request, known, payload.value, headers)
-      if (method.concurrent) begin()
-      else turn.enter(id, begin)
+      if (method.concurrent) return begin()
+      let waited = false
+      turn.enter(id, () => {
+        if (waited) record("begin", id, request.method)
+        begin()
+      })
+      waited = true
     },
     interrupt: (id: number): void => {
+      record("interrupt", id, "")
       if (id > newest) return void interrupted.add(id)
       const known = running.get(id)
       if (known === undefined) return

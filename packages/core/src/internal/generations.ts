@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { CollectiveAborted } from "../CollectiveAborted.ts"
 import type { Collectives, Communicator, Numbers, Reduction } from "../Collectives.ts"
+import type { Record } from "../FlightRecorder.ts"
 import * as MessageQueues from "../MessageQueues.ts"
 import * as collectives from "./collectives.ts"
 import { type Control, type FromWorker, Kind } from "./frame.ts"
@@ -20,6 +21,7 @@ export interface Options {
   /** What this rank is in the present epoch. */
   readonly place: () => { readonly epoch: number; readonly rank: number; readonly ranks: number }
   readonly send: (message: FromWorker) => void
+  readonly record: Record
 }
 
 interface Meeting {
@@ -32,7 +34,7 @@ interface Meeting {
 const isHandles = Schema.is(Schema.Array(MessageQueues.Handle))
 
 export const make = Effect.fnUntraced(function*(options: Options) {
-  const { group, place, secret, send } = options
+  const { group, place, record, secret, send } = options
   const parent = yield* Effect.scope
   const context = yield* Effect.context<MessageQueues.MessageQueues>()
   const run = Effect.runForkWith(context)
@@ -71,6 +73,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const renew = (generation: number, why: string): void => {
     if (generation <= current.number) return
     issue = why
+    record("generation", generation, "")
     end(current, why)
     run(Scope.close(current.scope, Exit.void))
     current = begin(generation)
@@ -85,6 +88,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       Effect.withFiber<A, CollectiveAborted>((fiber) => {
         const asked = fiber.getRef(Generation) ?? current.number
         if (asked > current.number) renew(asked, "another generation has begun")
+        record("collective", asked, operation)
         return asked < current.number ? Effect.fail(new CollectiveAborted({ operation, generation: asked, issue })) : f(at())
       })
     return {

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Cluster from "../Cluster.ts"
 import { Collectives } from "../Collectives.ts"
+import { FlightRecorder } from "../FlightRecorder.ts"
 import * as Mesh from "../Mesh.ts"
 import * as MessageQueues from "../MessageQueues.ts"
 import type { QueueError } from "../QueueError.ts"
@@ -32,6 +33,7 @@ export const run = (
     const memberships = yield* SubscriptionRef.make(membership)
     const queues = yield* MessageQueues.MessageQueues
     const context = yield* Effect.context<never>()
+    const record = yield* FlightRecorder
     const ended = Deferred.makeUnsafe<void>()
     const inbox: Array<MessageQueues.Frame> = []
     const early: Array<MessageQueues.Frame> = []
@@ -50,6 +52,7 @@ export const run = (
       return Effect.andThen(subscriber.flush, Effect.fail(error))
     }
 
+    record("import", 0, "")
     const worker = yield* Effect.catch(
       load(entry),
       failed("import", "The entry must be a module that Node can import and whose default export is Worker.make(…)")
@@ -58,6 +61,7 @@ export const run = (
       group: identity.group,
       secret: identity.secret,
       generation: identity.generation,
+      record,
       place: () => ({ epoch: membership.epoch, rank: membership.rank, ranks: membership.mesh.ranks.length }),
       send
     })
@@ -66,6 +70,7 @@ export const run = (
       if (rank < 0) return void Deferred.doneUnsafe(ended, Exit.void)
       membership = { epoch, rank, mesh: Mesh.make(shape) }
       fence = { secret: fence.secret, epoch }
+      record("epoch", epoch, "")
       send({ kind: Kind.Entered })
       Effect.runSyncWith(context)(SubscriptionRef.set(memberships, membership))
       early.splice(0).forEach(receive)
@@ -96,12 +101,13 @@ export const run = (
       },
       changes: SubscriptionRef.changes(memberships)
     }
+    record("setup", 0, "")
     const handlers = yield* Layer.build(Layer.fresh(worker.layer)).pipe(
       Effect.provideService(Self, self),
       Effect.provideService(Collectives, group.service),
       Effect.catchCause((cause) => failed("setup", "Mend the worker's layer: it failed while it was built")(Cause.squash(cause)))
     )
-    const answers = yield* answering.make(worker.protocol as any, handlers as Context.Context<any>, { self, send })
+    const answers = yield* answering.make(worker.protocol as any, handlers as Context.Context<any>, { self, send, record })
     receive = (frame) => {
       const message = readDriver(frame, fence, member, incarnation)
       if (message === "early") return void early.push(frame)
@@ -122,6 +128,7 @@ export const run = (
       }
     }
     inbox.splice(0).forEach(receive)
+    record("ready", 0, "")
     send({ kind: Kind.Ready })
     yield* Deferred.await(ended)
   }))

@@ -84,7 +84,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   let failed = false
   let closing = false
 
-  const diedOf = (member: Member, { death, reason, stderr }: Cluster.End): WorkerDied => {
+  const diedOf = (member: Member, { death, flight = [], reason, stderr }: Cluster.End): WorkerDied => {
     const process = lives.of(member)?.process
     const oldest = out.oldest(member)
     return new WorkerDied({
@@ -95,6 +95,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       death,
       reason: reason ?? reasonOf(death),
       stderr,
+      flight,
       ...(process?.pid === undefined ? {} : { pid: process.pid }),
       ...oldest
     })

@@ -5,13 +5,15 @@
  * to be known exactly.
  */
 import type * as Cluster from "@phalanx/core/Cluster"
+import type { FlightEvent } from "@phalanx/core/FlightRecorder"
 import { type Death, Reason, SpawnError } from "@phalanx/core/WorkerError"
+import * as FlightRecording from "@phalanx/queue/FlightRecording"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import { type ChildProcess, spawn } from "node:child_process"
-import { existsSync } from "node:fs"
+import { closeSync, existsSync } from "node:fs"
 import { hostname } from "node:os"
 import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
@@ -44,6 +46,7 @@ const tailLines = 20
 interface Running {
   readonly child: ChildProcess
   readonly stderr: output.Tail
+  readonly flight: () => ReadonlyArray<FlightEvent>
   readonly end: Deferred.Deferred<Cluster.End>
 }
 
@@ -82,6 +85,10 @@ const stop = ({ child, end }: Running, grace: number): Effect.Effect<void> =>
     child.kill("SIGTERM")
   })
 
+/** At which descriptor a worker finds its flight recorder, and how much of it is told of a death. */
+const flightDescriptor = 4
+const flightEntries = 64
+
 /** Which pipe a process says on why it ends (`lastWords.ts`). */
 const lastWordsPipe = 3
 
@@ -91,7 +98,13 @@ const heapIsFull = "JavaScript heap out of memory"
 const isReason = Schema.is(Reason)
 
 /** Keeps and prints what a process says, and tells when it has ended. */
-const watch = (child: ChildProcess, group: string, rank: number, print: output.Print | undefined): Running => {
+const watch = (
+  child: ChildProcess,
+  group: string,
+  rank: number,
+  print: output.Print | undefined,
+  recorder: number | undefined
+): Running => {
   const stderr = output.makeTail(tailLines)
   const end = Deferred.makeUnsafe<Cluster.End>()
   const pipes: Array<{ readonly stream: Readable; readonly flush: () => void }> = []
@@ -108,8 +121,13 @@ const watch = (child: ChildProcess, group: string, rank: number, print: output.P
   listen(child.stdio[lastWordsPipe] as Readable, (text) => {
     if (isReason(text)) reason = text
   })
+  let flight: ReadonlyArray<FlightEvent> = []
   child.once("exit", (code, signal) => {
     killGroup(child)
+    if (recorder !== undefined) {
+      flight = FlightRecording.read(recorder, flightEntries)
+      closeSync(recorder)
+    }
     let open = pipes.filter(({ stream }) => !stream.closed)
     const done = (): void => {
       clearTimeout(timer)
@@ -120,7 +138,7 @@ const watch = (child: ChildProcess, group: string, rank: number, print: output.P
       const death = deathOf(code, signal)
       // A heap that is full ends in SIGABRT; any program may print the words.
       const known = reason === "out-of-memory" && signal !== "SIGABRT" ? undefined : reason
-      Deferred.doneUnsafe(end, Exit.succeed({ death, reason: known, stderr: stderr.take() }))
+      Deferred.doneUnsafe(end, Exit.succeed({ death, reason: known, stderr: stderr.take(), flight }))
     }
     // What lies in the pipes is read in the next turn of the event loop, which may itself have been held up.
     const timer = setTimeout(() => setImmediate(done), lastWords)
@@ -132,7 +150,9 @@ const watch = (child: ChildProcess, group: string, rank: number, print: output.P
       })
     }
   })
-  return { child, stderr, end }
+  const last = (): ReadonlyArray<FlightEvent> =>
+    recorder === undefined || hasExited(child) ? flight : FlightRecording.read(recorder, flightEntries)
+  return { child, stderr, end, flight: last }
 }
 
 const encode = Schema.encodeSync(SpawnLine)
@@ -143,6 +163,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
   const start = (entry: URL, identity: Cluster.Identity, failed: (cause: unknown) => SpawnError): Effect.Effect<Running, SpawnError> =>
     Effect.callback((resume) => {
       const { group, incarnation, rank } = identity
+      const recorder = FlightRecording.create(options.queues.folder)
       try {
         const child = spawn(
           options.node,
@@ -150,23 +171,28 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
           [...nodeFlags, ...options.execArgv, bootstrap, "phalanx", group, "rank", String(rank), "incarnation", String(incarnation)],
           // In a session of its own: what a terminal sends at Ctrl-C is for the driver, which then ends its workers in order.
           {
-            stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+            stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe", "pipe", ...(recorder === undefined ? [] : [recorder])],
             detached: true,
             env: { ...process.env, ...options.env }
           }
         )
         child.once("spawn", () => {
-          const running = watch(child, group, rank, options.print)
+          const running = watch(child, group, rank, options.print, recorder)
           resume(Effect.succeed(running))
         })
-        child.on("error", (cause) => resume(Effect.fail(failed(cause))))
+        child.on("error", (cause) => {
+          if (child.pid === undefined && recorder !== undefined) closeSync(recorder)
+          resume(Effect.fail(failed(cause)))
+        })
+        const flight = recorder === undefined ? {} : { flight: flightDescriptor }
         // A worker that is gone is told by its exit.
         child.stdin!.on("error", () => {})
         // Left open: its end tells the worker that the driver is gone.
         child.stdin!.write(
-          `${encode({ driver: process.pid, node, entry: entry.href, grace: options.grace, queues: options.queues, identity })}\n`
+          `${encode({ driver: process.pid, node, entry: entry.href, grace: options.grace, queues: options.queues, ...flight, identity })}\n`
         )
       } catch (cause) {
+        if (recorder !== undefined) closeSync(recorder)
         resume(Effect.fail(failed(cause)))
       }
     })
@@ -206,12 +232,13 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
           )),
         (running) => stop(running, options.grace)
       )
-      const { child, end, stderr } = running
+      const { child, end, flight, stderr } = running
       return {
         node,
         pid: child.pid,
         end: Deferred.await(end),
         stderr: Effect.sync(stderr.take),
+        flight: Effect.sync(flight),
         vitals: vitals(child),
         kill: (signal) =>
           Effect.sync(() => {

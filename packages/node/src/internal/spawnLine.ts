@@ -15,6 +15,8 @@ export const SpawnLine = Schema.fromJsonString(Schema.Struct({
   grace: Schema.Finite,
   /** What its lanes to other ranks need: the folder of segments, the address to bind. */
   queues: Schema.Struct({ folder: Schema.optionalKey(Schema.String), host: Schema.optionalKey(Schema.String) }),
+  /** The descriptor of its flight recorder, if it has one. */
+  flight: Schema.optionalKey(Schema.Int),
   identity: Identity
 }))
 export type SpawnLine = typeof SpawnLine.Type

@@ -4,7 +4,9 @@
  * - at once, when its driver died;
  * - as Node ends it, with the stack on standard error and exit code 1, when something was thrown that nobody caught.
  */
+import { FlightRecorder } from "@phalanx/core/FlightRecorder"
 import * as Worker from "@phalanx/core/Worker"
+import * as FlightRecording from "@phalanx/queue/FlightRecording"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -39,6 +41,7 @@ const main = Effect.gen(function*() {
   process.title = `phalanx ${identity.group} rank ${identity.rank}`
   yield* Worker.run(new URL(line.entry), identity, node).pipe(
     Effect.provide(transports.layer(identity.handle.transport, line.queues)),
+    Effect.provideService(FlightRecorder, line.flight === undefined ? () => {} : FlightRecording.open(line.flight)),
     // The driver has been told why and is about to end this process: an exit code would only race with that news.
     Effect.catchTag("SpawnError", (error) => Effect.delay(Effect.fail(error), grace))
   )

@@ -59,7 +59,8 @@ const unmapWhenUnreachable = new FinalizationRegistry<{ readonly address: bigint
   ({ address, bytes }) => libc().munmap(address, bytes)
 )
 
-const map = (fd: number, bytes: number, where: string): ArrayBuffer => {
+/** Maps an open file, which may be closed afterwards. Its bytes must be there. */
+export const mapFile = (fd: number, bytes: number, where: string): ArrayBuffer => {
   const readWrite = 3
   const shared = 1
   const address = libc().mmap(null, bytes, readWrite, shared, fd, 0)
@@ -105,7 +106,7 @@ export const create = (folder: string, file: string, bytes: number): Effect.Effe
         withFile(path, Fs.constants.O_CREAT | Fs.constants.O_EXCL | Fs.constants.O_RDWR, (fd) => {
           try {
             const number = libc().posixFallocate(fd, 0, bytes)
-            if (number === 0) return map(fd, bytes, path)
+            if (number === 0) return mapFile(fd, bytes, path)
             const code = errorName(number)
             throw code === "ENOSPC" ? noSpace(operation, folder, bytes, freeBytes(folder)) : failure(operation, path, code)
           } catch (cause) {
@@ -136,7 +137,7 @@ export const attach = (folder: string, file: string, bytes: number): Effect.Effe
             advice: "Attach with the handle that the segment's creator made, and with the same version of this package"
           })
         }
-        return map(fd, stat.size, path)
+        return mapFile(fd, stat.size, path)
       })
     },
     catch: asFailure(operation, path)
