@@ -62,11 +62,11 @@ export interface Publisher {
   /** Opens the lanes of a rank's next incarnation, which reads what is published from now on; the former one's are closed. */
   readonly connect: (rank: number, incarnation: number) => Effect.Effect<Handle, QueueError>
   /**
-   * The rank's process has ended: resolves when what it had sent before has been delivered. At once where that can be known, else within 5 ms.
-   * What a worker said before it died still counts.
+   * The process of a rank's incarnation has ended: resolves when what it had sent before has been delivered. At once where that can be known, else
+   * within 5 ms. What a worker said before it died still counts, unless its lanes had been closed before.
    */
-  readonly drain: (rank: number) => Effect.Effect<void>
-  /** The rank is gone: nothing waits for it any more, and what was meant for it is dropped. */
+  readonly drain: (rank: number, incarnation: number) => Effect.Effect<void>
+  /** The rank is gone: nothing waits for it any more, and what was meant for it is dropped. Its process may still run. */
   readonly disconnect: (rank: number) => void
   /** `awaited` has another answer now: what sleeps by the former one must not sleep on. */
   readonly look?: (() => void) | undefined
@@ -84,6 +84,8 @@ export interface PublisherOptions {
   readonly receive: (rank: number, frame: Frame) => void
   /** A rank sent bytes that are not a frame, or its connection is lost for good; its lanes are closed. */
   readonly lost: (rank: number, issue: string) => void
+  /** A process whose lanes have been closed speaks all the same; nothing of it was delivered. */
+  readonly fenced?: ((rank: number) => void) | undefined
   /** What the group does at the moment, for a cluster that lets others see it. */
   readonly snapshot?: (() => Snapshot) | undefined
   /**

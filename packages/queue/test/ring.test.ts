@@ -183,6 +183,18 @@ describe("the ring", () => {
     assert.isAbove(laps, 0)
   })
 
+  it("RG-3: a rank that was disconnected has nothing more of the ring, though frames for its next incarnation lie there", () => {
+    const { requests, workers: [former] } = makeGroup({ ranks: 1, ringBytes: 4096, laneBytes: 4096 })
+    requests.publish(frame(1, 100), [0], () => 0)
+    look(former!, 1)
+    assert.strictEqual(former!.got.length, 1)
+    requests.publish(frame(2, 100), [0], () => 0)
+    requests.disconnect(0)
+    look(former!, 1)
+    assert.strictEqual(former!.ring.take(), "moved")
+    assert.strictEqual(former!.got.length, 1)
+  })
+
   it("MQ-3: a rank that does not read is lapped 50 ms after the ring is full, not before, and delays the others no longer", () => {
     const { requests, workers } = makeGroup({ ranks: 2, ringBytes: 4096, laneBytes: 4096 })
     const [quick, slow] = workers as [Worker, Worker]

@@ -89,11 +89,12 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   const rendezvous = meeting.make(roster, out.send)
   const stillborn = Deferred.makeUnsafe<never, SpawnError>()
   let running = false
-  const onEnd: lifetimes.Options["ended"] = Effect.fnUntraced(function*(life, end) {
-    yield* publisher().drain(life.member.id)
-    if (running || !Deferred.isDoneUnsafe(life.started)) return supervisor.ended(life, end)
-    yield* Deferred.fail(stillborn, lives.early(life, end))
-  })
+  const afterEnd: lifetimes.Options["ended"] = (life, end) =>
+    running || !Deferred.isDoneUnsafe(life.started)
+      ? Effect.sync(() => supervisor.ended(life, end))
+      : Effect.asVoid(Deferred.fail(stillborn, lives.early(life, end)))
+  const onEnd: lifetimes.Options["ended"] = (life, end) =>
+    Effect.andThen(publisher().drain(life.member.id, life.incarnation), Effect.suspend(() => afterEnd(life, end)))
   const lives = lifetimes.make({
     group: name,
     entry: options.entry,
@@ -153,7 +154,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   const onLost = (id: number, issue: string): void => {
     const life = lives.of(roster.all[id]!)
     if (life === undefined) return
-    run(Effect.flatMap(lives.stderrOf(life), (stderr) => onEnd(life, { death: { _tag: "Disconnected", issue }, stderr })))
+    run(Effect.flatMap(lives.stderrOf(life), (stderr) => afterEnd(life, { death: { _tag: "Disconnected", issue }, stderr })))
   }
 
   // ------------------------------------------------------------------------------------------------ start
@@ -164,6 +165,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     ranks: roster.all.length,
     receive: onFrame,
     lost: onLost,
+    fenced: () => void out.counters.fenced++,
     snapshot,
     awaited: out.awaited
   })

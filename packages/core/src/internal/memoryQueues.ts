@@ -41,10 +41,12 @@ const makeMailbox = () => {
     for (const deliver of now) if (open) deliver()
   }
   return {
-    post: (deliver: () => void): void => {
-      if (!open) return
+    /** Whether it is open still. */
+    post: (deliver: () => void): boolean => {
+      if (!open) return false
       waiting.push(deliver)
       if (waiting.length === 1) queueMicrotask(run)
+      return true
     },
     close: (): void => {
       open = false
@@ -59,6 +61,7 @@ interface Line {
   readonly down: Mailbox
   readonly up: Mailbox
   readonly receive: (frame: Frame) => void
+  readonly fenced: () => void
   toWorker: ((frame: Frame) => void) | undefined
   /** Frames that were published before the worker attached. */
   early: Array<Frame>
@@ -114,6 +117,7 @@ export const make = (): MessageQueues["Service"] => {
                   down: makeMailbox(),
                   up: makeMailbox(),
                   receive: (frame) => options.receive(rank, frame),
+                  fenced: () => options.fenced?.(rank),
                   toWorker: undefined,
                   early: [],
                   replaced: undefined
@@ -125,8 +129,7 @@ export const make = (): MessageQueues["Service"] => {
             drain: (rank: number) =>
               Effect.callback<void>((resume) => {
                 const line = ranks.get(rank)?.line
-                if (line === undefined) resume(Effect.void)
-                else line.up.post(() => resume(Effect.void))
+                if (line?.up.post(() => resume(Effect.void)) !== true) resume(Effect.void)
               }),
             disconnect: (rank: number) => close(rank)
           }
@@ -147,7 +150,7 @@ export const make = (): MessageQueues["Service"] => {
           {
             send: (frame: Frame) => {
               const copied = copy(frame).frame
-              line.up.post(() => line.receive(copied))
+              if (!line.up.post(() => line.receive(copied))) line.fenced()
             },
             flush: Effect.void
           }

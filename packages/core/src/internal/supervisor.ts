@@ -107,7 +107,11 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     options.publisher().disconnect(member.id)
     if (life === undefined) return
     life.over = true
-    fork(Effect.andThen(life.process?.kill("SIGKILL") ?? Effect.void, Scope.close(life.scope, Exit.void)))
+    const { process } = life
+    fork(Effect.andThen(process?.kill("SIGKILL") ?? Effect.void, Scope.close(life.scope, Exit.void)))
+    if (process === undefined) return
+    // It may have been frozen or cut off, and speak until it has really ended.
+    fork(Effect.forkIn(Effect.andThen(process.end, options.publisher().drain(member.id, life.incarnation)), options.scope))
   }
 
   const escalate = (died: WorkerDied): void => {

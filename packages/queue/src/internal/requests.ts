@@ -52,6 +52,9 @@ export class Requests {
     this.ranks.delete(rank)
     if (entry.lapped) this.lapped--
     this.writer.dismiss(entry.reading)
+    // A reader that runs on must not take for its own what lies there later.
+    const { consumed } = entry.reading
+    consumed.memory.store(consumed.index, this.writer.position | LAPPED)
     this.withdraw(rank, () => {})
   }
 

@@ -44,6 +44,7 @@ class ShmPacked implements Packed {
 
 interface Connection {
   readonly rank: number
+  readonly incarnation: number
   readonly memory: Memory
   readonly scope: Scope.Closeable
   readonly control: Writer
@@ -51,6 +52,8 @@ interface Connection {
   readonly replies: Reader
   readonly ringer: Bell.LazyRinger
   open: boolean
+  /** Its worker's process is known to be gone. */
+  ended: boolean
 }
 
 const writerOf = (lane: Layout.Lane): Writer => new Writer(lane.ring, lane.consumed)
@@ -72,6 +75,8 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
   const bell = yield* Bell.acquire(host, folder, prefix)
   const requests = new Requests(Layout.group.ring(memory, layer.ringBytes, options.ranks), patience)
   const connections = new Map<number, Connection>()
+  /** Closed ones whose workers may still run: they were frozen, or are about to be killed. */
+  const strays = new Set<Connection>()
   let timer: NodeJS.Timeout | undefined
 
   const countProcesses = () => memory.store(Layout.group.processes, connections.size + 1)
@@ -82,6 +87,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     connections.delete(connection.rank)
     requests.disconnect(connection.rank)
     countProcesses()
+    if (!connection.ended && connection.memory.load(Layout.rank.state) === Layout.State.attached) strays.add(connection)
     connection.memory.store(Layout.rank.state, state)
     connection.ringer.wake()
     connection.ringer.close()
@@ -134,9 +140,21 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     return worked
   }
 
+  /** Counts what a stray says. */
+  const overhear = (stray: Connection): boolean => {
+    let worked = false
+    for (let taken = stray.replies.take(); taken !== "empty"; taken = stray.replies.take()) {
+      worked = true
+      if (taken === "frame") options.fenced?.(stray.rank)
+      else if (taken !== "part") return strays.delete(stray)
+    }
+    return worked
+  }
+
   const source: Source = {
     poll: () => {
       let worked = false
+      for (const stray of strays) if (overhear(stray)) worked = true
       for (const connection of connections.values()) {
         if (receive(connection)) worked = true
         if (connection.control.ready() || connection.private.ready()) {
@@ -157,6 +175,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
         if (connection.replies.ready() || connection.control.ready() || connection.private.ready()) return true
         if (connection.memory.load(Layout.rank.state) === Layout.State.left) return true
       }
+      for (const stray of strays) if (stray.replies.ready()) return true
       return requests.ready()
     },
     // A fan-out needs a reply from each rank: the last of them rings, not each.
@@ -187,13 +206,15 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     const reply = Layout.rank.reply(lanes, sizes)
     const connection: Connection = {
       rank,
+      incarnation,
       memory: lanes,
       scope,
       control: writerOf(Layout.rank.control(lanes, sizes)),
       private: writerOf(Layout.rank.private(lanes, sizes)),
       replies: new Reader(reply.ring, reply.consumed, new Assembly(frameLimit, keptFrame)),
       ringer: new Bell.LazyRinger(machine, folder, () => Layout.rank.bell(lanes), { memory: lanes, index: Layout.rank.parked }),
-      open: true
+      open: true,
+      ended: false
     }
     requests.connect(rank, { memory: lanes, index: Layout.rank.consumed }, connection.private)
     connections.set(rank, connection)
@@ -240,11 +261,17 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       connection.ringer.wake()
     },
     connect: (rank, incarnation): Effect.Effect<Handle, QueueError> => Effect.uninterruptible(connect(rank, incarnation)),
-    drain: (rank) =>
+    drain: (rank, incarnation) =>
       Effect.sync(() => {
-        const connection = connections.get(rank)
-        if (connection === undefined) return
         // What it published is all there.
+        for (const stray of strays) {
+          if (stray.rank !== rank || stray.incarnation !== incarnation) continue
+          overhear(stray)
+          strays.delete(stray)
+        }
+        const connection = connections.get(rank)
+        if (connection?.incarnation !== incarnation) return
+        connection.ended = true
         let more = true
         while (more) more = connection.open && receive(connection)
       }),

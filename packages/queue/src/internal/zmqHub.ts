@@ -12,7 +12,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { capability, curveKeyPair, Router } from "zeromq"
 import * as Files from "./files.ts"
-import { type Absence, closeMessage, Link } from "./zmqLink.ts"
+import { type Absence, closeMessage, isAck, Link } from "./zmqLink.ts"
 import { acquire, close, Deadline, read, type Resolved, seconds, socketOptions, watch } from "./zmqSocket.ts"
 
 /** Where a hub is reached; part of every handle. */
@@ -28,6 +28,8 @@ export interface LaneOptions {
   readonly lost: (issue: string) => void
   /** The other end has closed the lane. */
   readonly closed: (reason: string) => void
+  /** The other end says something on the lane that this end has closed. */
+  readonly stale?: () => void
 }
 
 export interface Hub extends Place {
@@ -41,7 +43,14 @@ interface Lane {
   readonly identity: Buffer
   readonly link: Link
   readonly deadline: Deadline
+  readonly stale: (() => void) | undefined
   wasOpen: boolean
+}
+
+/** A lane that was closed here. */
+interface Closed {
+  readonly reason: string
+  readonly stale: (() => void) | undefined
 }
 
 /** How many closed lanes are remembered, so that a process that still uses one is told. */
@@ -128,7 +137,7 @@ export const make: (
   }
   const keys = tcp && capability.curve === true ? curveKeyPair() : undefined
   const lanes = new Map<string, Lane>()
-  const closed = new Map<string, string>()
+  const closed = new Map<string, Closed>()
   const probes = new Set<NodeJS.Timeout>()
 
   const socket = yield* acquire("make a socket for", resolved.kind, () =>
@@ -192,6 +201,7 @@ export const make: (
       identity,
       link,
       deadline: new Deadline(resolved.deadlineMillis, () => lost(`no connection for ${seconds(resolved.deadlineMillis)}`)),
+      stale: options.stale,
       wasOpen: false
     }
     closed.delete(name)
@@ -207,7 +217,7 @@ export const make: (
     lanes.delete(name)
     lane.deadline.stop()
     lane.link.close(reason)
-    closed.set(name, reason)
+    closed.set(name, { reason, stale: lane.stale })
     if (closed.size > closedKept) closed.delete(closed.keys().next().value!)
   }
 
@@ -223,8 +233,10 @@ export const make: (
       else lane.link.malformed(`a message of ${parts.length} parts`)
       return
     }
-    const reason = closed.get(name)
-    if (reason !== undefined) transmit(parts[0]!, closeMessage(reason), undefined, ignore)
+    const former = closed.get(name)
+    if (!isNew) former?.stale?.()
+    if (former !== undefined && isAck(head)) return
+    if (former !== undefined) transmit(parts[0]!, closeMessage(former.reason), undefined, ignore)
     if (!isNew) refused()
   })
   yield* watch(socket, resolved.kind, (event) => {

@@ -187,8 +187,9 @@ export class Link {
         if (sequence > 0) {
           if (sequence !== this.received + 1) return
           this.received = sequence
-          this.transmit(Kind.ack, 0)
         }
+        // Whoever closes a lane at once counts those that were still there.
+        this.transmit(Kind.ack, 0)
         this.end()
         return this.options.closed(head.toString("utf8", headerBytes))
       default:
@@ -315,6 +316,9 @@ export class Link {
     this.options.transmit(head, inline ? undefined : payload)
   }
 }
+
+/** Whether a message only says what its sender has received, which may be the news that the lane is closed. */
+export const isAck = (head: Uint8Array): boolean => head[0] === Kind.ack
 
 /** What tells the other end that its lane is closed. */
 export const closeMessage = (reason: string): Buffer => {

@@ -45,6 +45,7 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
         close(rank, issue)
         options.lost(rank, issue)
       }
+      const stale = (): void => options.fenced?.(rank)
       const deliver = (payload: Buffer): void => {
         let frame
         try {
@@ -58,8 +59,8 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
       ranks.set(rank, {
         requestsName,
         controlName,
-        requests: hub.add(requestsName, { deliver, lost, closed: lost }),
-        control: hub.add(controlName, { deliver, lost, closed: lost })
+        requests: hub.add(requestsName, { deliver, lost, closed: lost, stale }),
+        control: hub.add(controlName, { deliver, lost, closed: lost, stale })
       })
       return {
         transport: resolved.kind,
