@@ -1,12 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { GroupEvent } from "@phalanx/core/GroupEvent"
+import * as Mesh from "@phalanx/core/Mesh"
 import * as Supervision from "@phalanx/core/Supervision"
-import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { start } from "./fixtures/start.ts"
-import { eventually, lives } from "./fixtures/system.ts"
+import { eventually, filesIn, folder, lives } from "./fixtures/system.ts"
+import { Tally } from "./fixtures/tallyProtocol.ts"
 
 const until = (group: WorkerGroup.WorkerGroup<any, any>, tag: GroupEvent["_tag"], count = 1) =>
   Stream.runCollect(Stream.take(Stream.filter(group.events, (event) => event._tag === tag), count))
@@ -44,3 +47,21 @@ for (const transport of ["shm", "tcp"] as const) {
       })))
   })
 }
+
+it.live("CO-10: what a killed worker had in the segments' folder goes with it, while the group goes on", () =>
+  Effect.gen(function*() {
+    const segments = yield* folder
+    const group = yield* WorkerGroup.make(Tally, {
+      mesh: Mesh.make({ rank: 3 }),
+      entry: new URL("./fixtures/tally.ts", import.meta.url),
+      supervision: Supervision.restart({ max: 1, per: "1 minute" })
+    }).pipe(Effect.provide(NodeCluster.layerWith({ folder: segments })))
+    yield* group.call.meet()
+    const files = filesIn(segments).length
+    const { pid } = group.workers[1]!
+    process.kill(pid!, "SIGKILL")
+    yield* until(group, "Restarted")
+    yield* group.call.meet()
+    assert.deepStrictEqual(filesIn(segments).filter((file) => file.endsWith(`-${pid}`)), [])
+    assert.strictEqual(filesIn(segments).length, files)
+  }).pipe(Effect.scoped))

@@ -191,7 +191,11 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
       const group = yield* Scope.provide(startGroup(3), scope)
       assert.strictEqual(filesOf(group.name).length > 0, true)
       yield* group.workers[0]!.kill("SIGKILL")
+      const files = filesOf(group.name).length
+      yield* group.publisher.drain(0, 0)
       group.publisher.disconnect(0)
+      // Its lanes and its doorbell.
+      assert.strictEqual(filesOf(group.name).length, files - 2)
       publish(group, ["to the others"])
       assert.deepStrictEqual([yield* group.from(1), yield* group.from(2)], [["to the others"], ["to the others"]])
       yield* group.workers[1]!.kill("SIGKILL")

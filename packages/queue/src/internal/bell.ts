@@ -12,7 +12,7 @@ import type { Machine, Word } from "./memory.ts"
 
 /** The name of this process's doorbell in the folder, for the group whose files have this prefix; taken down with its last user. */
 export const acquire = (host: Host, folder: string, prefix: string): Effect.Effect<string, QueueError, Scope.Scope> => {
-  const { hung, machine, poller } = host
+  const { hung, machine, pid, poller } = host
   const key = `${folder}/${prefix}`
   return Effect.map(
     Effect.acquireRelease(
@@ -22,7 +22,7 @@ export const acquire = (host: Host, folder: string, prefix: string): Effect.Effe
           present.users++
           return Effect.succeed(present)
         }
-        const created: Hung = { name: Files.name(prefix), scope: Scope.makeUnsafe(), users: 1 }
+        const created: Hung = { name: Files.nameOf(prefix, pid), scope: Scope.makeUnsafe(), users: 1 }
         return Effect.map(machine.park(folder, created.name, poller.wake).pipe(Scope.provide(created.scope)), () => {
           hung.set(key, created)
           return created

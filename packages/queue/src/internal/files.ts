@@ -9,7 +9,7 @@ import process from "node:process"
 
 export const defaultFolder = "/dev/shm"
 
-const fileName = /^phalanx-[A-Za-z0-9-]+-[0-9a-f]{16}$/
+const fileName = /^phalanx-[A-Za-z0-9-]+-[0-9a-f]{16}(?:-\d+)?$/
 
 const digits = (secret: string): string => Crypto.hash("sha256", `phalanx files ${secret}`, "hex").slice(0, 8)
 
@@ -22,7 +22,10 @@ export const socketsPrefix = (secret: string): string => `phalanx-${digits(secre
 /** A fresh name of a group's file. */
 export const name = (prefix: string): string => prefix + Crypto.randomBytes(4).toString("hex")
 
-/** The prefix that a name begins with. */
+/** A fresh name that says whose file it is, for processes that others clean up after. */
+export const nameOf = (prefix: string, pid: number): string => `${name(prefix)}-${pid}`
+
+/** The prefix that a name without a process begins with. */
 export const prefixOf = (name: string): string => name.slice(0, -8)
 
 /** Whether a name that came from elsewhere may be opened in our folder. */
@@ -31,11 +34,11 @@ export const isName = (candidate: string): boolean => fileName.test(candidate)
 /** Removes a file of ours, if it is still there. */
 export const remove = (folder: string, file: string): void => Fs.rmSync(Path.join(folder, file), { force: true })
 
-/** Removes every file of a group from the folder: what its processes that were killed have left. Another user's are left alone. */
-export const sweep = (folder: string, prefix: string): { readonly files: number; readonly bytes: number } => {
+/** Removes every file of a group from the folder, or of one process of it: what processes that were killed have left. Another user's are left alone. */
+export const sweep = (folder: string, prefix: string, pid?: number): { readonly files: number; readonly bytes: number } => {
   const swept = { files: 0, bytes: 0 }
   for (const file of Fs.existsSync(folder) ? Fs.readdirSync(folder) : []) {
-    if (!file.startsWith(prefix)) continue
+    if (!file.startsWith(prefix) || (pid !== undefined && !file.endsWith(`-${pid}`))) continue
     const path = Path.join(folder, file)
     const stat = Fs.lstatSync(path, { throwIfNoEntry: false })
     if (stat === undefined || stat.uid !== process.getuid?.()) continue

@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Doorbell from "./doorbell.ts"
+import * as Files from "./files.ts"
 import { type Machine, MappedMemory } from "./memory.ts"
 import { Poller } from "./poller.ts"
 import * as Segment from "./segment.ts"
@@ -16,17 +17,19 @@ export interface Hung {
 
 export interface Host {
   readonly machine: Machine
+  readonly pid: number
   readonly poller: Poller
   /** The doorbells by folder and prefix of their group's files. */
   readonly hung: Map<string, Hung>
 }
 
-export const make = (machine: Machine): Host => ({ machine, poller: new Poller(), hung: new Map() })
+export const make = (machine: Machine, pid: number = process.pid): Host => ({ machine, pid, poller: new Poller(), hung: new Map() })
 
 const files: Machine = {
   reserve: Segment.reserve,
   create: (folder, name, bytes) => Effect.map(Segment.create(folder, name, bytes), (buffer) => new MappedMemory(buffer)),
   attach: (folder, name, bytes) => Effect.map(Segment.attach(folder, name, bytes), (buffer) => new MappedMemory(buffer)),
+  sweepOf: Files.sweep,
   sweepAtEnd: Segment.sweepAtEnd,
   park: Doorbell.hang,
   wake: Doorbell.find

@@ -73,6 +73,7 @@ const rankData = 16 * line
 export const rank = {
   header: 0,
   state: wordOf(1),
+  pid: wordOf(1) + 1,
   parked: wordOf(2),
   consumed: wordOf(3),
   bytes: (sizes: LaneSizes): number => rankData + sizes.control + sizes.private + sizes.reply,

@@ -39,6 +39,8 @@ export interface Machine {
   readonly create: (folder: string, name: string, bytes: number) => Effect.Effect<Memory, QueueError, Scope.Scope>
   /** A segment that another process made, of at least so many bytes. */
   readonly attach: (folder: string, name: string, bytes: number) => Effect.Effect<Memory, QueueError>
+  /** Removes the files of a group that bear the number of a process, which has ended. */
+  readonly sweepOf: (folder: string, prefix: string, pid: number) => void
   /** Removes every file whose name begins so when the last scope of this process that asked for it closes. */
   readonly sweepAtEnd: (folder: string, prefix: string) => Effect.Effect<void, never, Scope.Scope>
   /** A doorbell of this process: `onRing` is called on a turn of its event loop after somebody rang. Removed when the scope closes. */

@@ -61,7 +61,7 @@ const writerOf = (lane: Layout.Lane): Writer => new Writer(lane.ring, lane.consu
 export const open = Effect.fnUntraced(function*(layer: Resolved, options: PublisherOptions) {
   const { folder } = layer
   const host = yield* Host
-  const { machine, poller } = host
+  const { machine, pid, poller } = host
   const prefix = Files.prefix(options.group, options.secret)
   const sizes = laneSizes(layer)
   const bytes = Layout.group.bytes(layer.ringBytes)
@@ -81,13 +81,20 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
 
   const countProcesses = () => memory.store(Layout.group.processes, connections.size + 1)
 
+  /** Removes what a worker that was killed has left: its doorbell, its lanes to other ranks. One that is a fiber of this process has left nothing. */
+  const tidy = ({ memory }: Connection): void => {
+    const owner = memory.load(Layout.rank.pid)
+    if (owner !== 0 && owner !== pid) machine.sweepOf(folder, prefix, owner)
+  }
+
   const close = (connection: Connection, state: number): void => {
     if (!connection.open) return
     connection.open = false
     connections.delete(connection.rank)
     requests.disconnect(connection.rank)
     countProcesses()
-    if (!connection.ended && connection.memory.load(Layout.rank.state) === Layout.State.attached) strays.add(connection)
+    if (connection.ended) tidy(connection)
+    else if (connection.memory.load(Layout.rank.pid) !== 0) strays.add(connection)
     connection.memory.store(Layout.rank.state, state)
     connection.ringer.wake()
     connection.ringer.close()
@@ -268,6 +275,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
           if (stray.rank !== rank || stray.incarnation !== incarnation) continue
           overhear(stray)
           strays.delete(stray)
+          tidy(stray)
         }
         const connection = connections.get(rank)
         if (connection?.incarnation !== incarnation) return

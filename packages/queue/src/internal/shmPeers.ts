@@ -21,10 +21,10 @@ interface Peer {
 export const peers = Effect.fnUntraced(function*(layer: Resolved, options: PeersOptions) {
   const { folder, laneBytes } = layer
   const host = yield* Host
-  const { machine, poller } = host
+  const { machine, pid, poller } = host
   const { rank: self, ranks } = options
   const prefix = Files.prefix(options.group, options.secret)
-  const segment = Files.name(prefix)
+  const segment = Files.nameOf(prefix, pid)
   const bytes = Layout.peers.bytes(ranks, laneBytes)
   yield* machine.reserve("open lanes between ranks", folder, bytes)
   const memory = yield* machine.create(folder, segment, bytes)

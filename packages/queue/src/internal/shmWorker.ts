@@ -20,13 +20,15 @@ const goodbyes: Record<number, string> = {
 export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handle, options: SubscriberOptions) {
   const data = yield* decode(GroupHandle, handle)
   const host = yield* Host
-  const { machine, poller } = host
+  const { machine, pid, poller } = host
   const sizes: Layout.LaneSizes = data
   const ringMemory = yield* machine.attach(data.folder, data.ring, Layout.group.bytes(data.ringBytes))
   const memory = yield* machine.attach(data.folder, data.lanes, Layout.rank.bytes(sizes))
   if (!Layout.isSigned(ringMemory, [data.ranks, data.ringBytes])) return yield* mismatch(data.ring)
   if (!Layout.isSigned(memory, [data.rank, data.incarnation, sizes.control, sizes.private, sizes.reply])) return yield* mismatch(data.lanes)
 
+  // Before it makes any file, so that whoever cleans up after it knows whose they are.
+  memory.store(Layout.rank.pid, pid)
   const bell = yield* Bell.acquire(host, data.folder, Files.prefixOf(data.lanes))
   const driver = new Bell.LazyRinger(machine, data.folder, () => data.bell, { memory: ringMemory, index: Layout.group.driverParked })
   yield* Effect.addFinalizer(() => Effect.sync(() => driver.close()))
