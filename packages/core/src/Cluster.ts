@@ -52,8 +52,11 @@ export interface End {
 
 /** How a worker's process is, as whoever started it sees it. */
 export interface Vitals {
-  /** `stopped`: it cannot run until somebody lets it (SIGSTOP, a debugger, a frozen container). `unknown`: nobody can tell. */
-  readonly state: "alive" | "stopped" | "gone" | "unknown"
+  /**
+   * `running`: it runs, or would if a processor were free. `stopped`: it cannot run until somebody lets it (SIGSTOP, a debugger, a frozen container).
+   * `unknown`: nobody can tell.
+   */
+  readonly state: "alive" | "running" | "stopped" | "gone" | "unknown"
   /** Processor time that it has used, in milliseconds. */
   readonly cpuMillis: number
 }

@@ -51,7 +51,8 @@ export const run = Effect.fnUntraced(function*({ ended, lives, out, roster, sett
     const { cpuMillis, state } = yield* vitals
     if (member.stirred || watch.life.over) return
     watch.cpuMillis ??= cpuMillis
-    const computes = state === "alive" && cpuMillis - watch.cpuMillis > tick
+    // On a machine that has too much to do a worker may wait for a processor for long, and is not frozen for that.
+    const computes = state === "running" || (state === "alive" && cpuMillis - watch.cpuMillis > tick)
     if (silence < frozen) return
     if (silence >= unresponsive || !computes) {
       const stderr = yield* lives.stderrOf(watch.life)

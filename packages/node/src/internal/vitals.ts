@@ -9,5 +9,5 @@ export const vitals = ({ pid }: ChildProcess): Effect.Effect<Vitals> =>
   Effect.sync(() => {
     if (process.platform !== "linux") return { state: "alive", cpuMillis: performance.now() }
     const { cpuMillis, state } = stat(pid!)
-    return { state: state === "stopped" || state === "gone" ? state : "alive", cpuMillis }
+    return { state: state === "sleeping" ? "alive" : state, cpuMillis }
   })
