@@ -47,6 +47,9 @@ export const Handle = Schema.Struct({
 })
 export type Handle = typeof Handle.Type
 
+/** What a process's end of the queues has done since it was made, by name; names and units are the transport's own. All of a process's groups count together where they share it. */
+export type Stats = Readonly<Record<string, number>>
+
 /** The driver's end of one group's queues. */
 export interface Publisher {
   /** The transport's name, as shown to people. */
@@ -68,6 +71,8 @@ export interface Publisher {
   readonly drain: (rank: number, incarnation: number) => Effect.Effect<void>
   /** The rank is gone: nothing waits for it any more, and what was meant for it is dropped. Its process may still run. */
   readonly disconnect: (rank: number) => void
+  /** Its numbers, if it keeps any. */
+  readonly stats?: (() => Stats) | undefined
   /** `awaited` has another answer now: what sleeps by the former one must not sleep on. */
   readonly look?: (() => void) | undefined
 }
@@ -104,6 +109,8 @@ export interface Subscriber {
   readonly send: (frame: Frame, counts?: boolean) => void
   /** Resolves when everything sent has been handed to the transport. */
   readonly flush: Effect.Effect<void>
+  /** Its numbers, if it keeps any. */
+  readonly stats?: (() => Stats) | undefined
 }
 
 /** What a worker attaches with. */

@@ -23,7 +23,7 @@ import type { GroupEvent } from "./GroupEvent.ts"
 import * as internal from "./internal/group.ts"
 import type { Member, Membership } from "./Membership.ts"
 import type * as Mesh from "./Mesh.ts"
-import type { MessageQueues, QueueError } from "./MessageQueues.ts"
+import type { MessageQueues, QueueError, Stats } from "./MessageQueues.ts"
 import type { Snapshot } from "./Snapshot.ts"
 import type { Supervision } from "./Supervision.ts"
 import type { CallError, SpawnError, WorkerDied } from "./WorkerError.ts"
@@ -151,6 +151,15 @@ export interface Actor<P extends RpcGroup.Any> {
   }
 }
 
+/** One rank's answer to one call, as `observe` tells it. */
+export interface Answer {
+  readonly method: string
+  readonly rank: number
+  readonly exit: Exit.Exit<unknown, CallError<unknown>>
+  /** From the call to this answer. */
+  readonly millis: number
+}
+
 /** What the group has dropped since it started, by why. */
 export interface Counters {
   /** Answers that came when nobody waited for them any more. */
@@ -164,6 +173,8 @@ export interface Counters {
 /** The whole group. It lives as long as the scope it was made in; the scope's end stops its workers and removes their queues. */
 export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends ActorMesh<P, D> {
   readonly protocol: P
+  /** The name given, with a random part. */
+  readonly name: string
   /** The transport's name: `memory`, `shm`, `tcp`. */
   readonly transport: string
   /** The members of the present epoch, in rank order. */
@@ -177,6 +188,10 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   /** Fails, once and with one cause, when the group does. Race a program with it to end with the group; a late listener fails at once. */
   readonly failure: Effect.Effect<never, WorkerDied>
   readonly counters: Effect.Effect<Counters>
+  /** Hears every rank's answer to the calls made from now on, until the scope closes: called at once, so it must be short and must not throw. */
+  readonly observe: (f: (answer: Answer) => void) => Effect.Effect<void, never, Scope.Scope>
+  /** What the transport says of the queues of the driver and of each rank, which tells it with its heartbeat. */
+  readonly stats: Effect.Effect<ReadonlyArray<readonly [process: string, stats: Stats]>>
   /** What each rank has been asked and has not answered, and for how long, as the driver knows it; no worker is asked. */
   readonly snapshot: Effect.Effect<Snapshot>
   /** Ends a worker with SIGKILL; resolves when the signal is sent. */

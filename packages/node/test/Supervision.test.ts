@@ -6,6 +6,7 @@ import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { start } from "./fixtures/start.ts"
 import { eventually, filesIn, folder, lives } from "./fixtures/system.ts"
@@ -35,6 +36,9 @@ for (const transport of ["shm", "tcp"] as const) {
         assert.deepStrictEqual(now.map(({ incarnation }) => incarnation), [0, 1, 1])
         assert.deepStrictEqual([now[0]!.pid, now[1]!.pid === pids[1], now[2]!.pid === pids[2]], [pids[0], false, false])
         yield* eventually("the frozen one is gone", () => !lives(pids[2]!))
+        // The heartbeat brings what each rank's end of the queues has done.
+        yield* Effect.repeat(group.stats, { until: (stats) => stats.length === 4, schedule: Schedule.spaced("5 millis") })
+        for (const [, { frames }] of yield* group.stats) assert.isAbove(frames!, 0)
       })))
 
     it.live("SU-7: a group of processes goes on without a slice, and ends the processes that leave with it", () =>

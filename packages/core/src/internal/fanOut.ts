@@ -63,6 +63,15 @@ export interface Call {
   unsent: number
 }
 
+/** Hears every rank's answer to every call. */
+export type Observer = (answer: {
+  readonly method: string
+  readonly rank: number
+  readonly exit: CallExit
+  /** From the call to this answer. */
+  readonly millis: number
+}) => void
+
 type Asked = Omit<Call, "members" | "made" | "unsent">
 
 /** What was dropped, by why. */
@@ -84,6 +93,7 @@ export const make = (options: {
 }) => {
   const { now, roster, window } = options
   const counters: Counters = { late: 0, unexpected: 0, fenced: 0 }
+  const observers = new Set<Observer>()
   let nextId = 0
   /** What every call ends in once the group has ended. */
   let closed: CallInterrupted | undefined
@@ -141,6 +151,18 @@ export const make = (options: {
       Exit.fail(new CallError({ method: call.method, rank: call.mesh.ranks[index]!, reason: new CallRejected({ side: "driver", issue }) }))
     )
 
+  const observed = ({ mesh, method, sink }: Asked): Sink => {
+    const made = performance.now()
+    return {
+      ...sink,
+      exit: (index, exit) => {
+        sink.exit(index, exit)
+        const answer = { method, rank: mesh.ranks[index]!, exit, millis: performance.now() - made }
+        for (const observer of observers) observer(answer)
+      }
+    }
+  }
+
   const start = (
     target: Asked,
     payload: unknown,
@@ -149,7 +171,8 @@ export const make = (options: {
     const { codec, context, mesh, method, restores } = target
     const id = nextId++
     const members = mesh.ranks.map((rank) => roster.present[rank])
-    const call: Call = { ...target, members, made: now(), unsent: mesh.ranks.length }
+    const sink = observers.size === 0 ? target.sink : observed(target)
+    const call: Call = { ...target, sink, members, made: now(), unsent: mesh.ranks.length }
     const { fence } = roster
     const lives = roster.lives(members)
     const replyFrom = target.replyFrom === -1 ? -1 : roster.present[target.replyFrom]?.id ?? -1
@@ -310,6 +333,7 @@ export const make = (options: {
 
   return {
     counters,
+    observers,
     window,
     awaited,
     start,

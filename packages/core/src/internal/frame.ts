@@ -2,7 +2,7 @@
  * What driver and workers say to each other: arrays of plain data whose first five or six holes are the fence. `WIRE.md` of `@phalanx/queue`
  * has them in words. A frame comes from another process, so its shape is checked before it is believed.
  */
-import type { Frame } from "../MessageQueues.ts"
+import type { Frame, Stats } from "../MessageQueues.ts"
 
 export const Kind = {
   // driver → worker
@@ -127,7 +127,8 @@ export type FromWorker =
   | { readonly kind: typeof Kind.Join; readonly generation: number; readonly handle: unknown }
   /** The first frame of another epoch: what came before it is of the former one. */
   | { readonly kind: typeof Kind.Entered }
-  | { readonly kind: typeof Kind.Pong; readonly beat: number }
+  /** What the worker's end of the queues has done comes along. */
+  | { readonly kind: typeof Kind.Pong; readonly beat: number; readonly stats: Stats }
 
 export const reply = (fence: Fence, member: number, life: number, r: FromWorker): Frame => {
   const head = [r.kind, fence.secret, fence.epoch, member, life]
@@ -136,7 +137,7 @@ export const reply = (fence: Fence, member: number, life: number, r: FromWorker)
     case Kind.Entered:
       return head
     case Kind.Pong:
-      return [...head, r.beat]
+      return [...head, r.beat, r.stats]
     case Kind.Failed:
       return [...head, r.phase, r.issue, r.advice]
     case Kind.Success:
@@ -169,7 +170,7 @@ export const readReply = (frame: Frame, fence: Fence, member: number, life: numb
     case Kind.Entered:
       return { kind }
     case Kind.Pong:
-      return isCount(a) ? { kind, beat: a } : "malformed"
+      return isCount(a) && isStats(b) ? { kind, beat: a, stats: b } : "malformed"
     case Kind.Failed:
       return (a === "import" || a === "setup") && typeof b === "string" && typeof c === "string"
         ? { kind, phase: a, issue: b, advice: c }
@@ -231,6 +232,8 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
   }
 }
 
+const isStats = (u: unknown): u is Stats =>
+  typeof u === "object" && u !== null && !Array.isArray(u) && Object.values(u).every((number) => typeof number === "number")
 const isShape = (u: unknown): u is Readonly<Record<string, number>> =>
   typeof u === "object" && u !== null && !Array.isArray(u) && Object.values(u).every((size) => isCount(size) && size > 0)
 const sizeOf = (shape: Readonly<Record<string, number>>): number => Object.values(shape).reduce((product, size) => product * size, 1)

@@ -129,6 +129,8 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   })
 
   // ------------------------------------------------------------------------------------------------ frames
+  /** What each member's end of the queues said last. */
+  const stats = new Map<rosters.Member, MessageQueues.Stats>()
   const run = Effect.runForkWith(context)
   const onFrame = (id: number, frame: MessageQueues.Frame): void => {
     const member = roster.all[id]!
@@ -138,7 +140,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     member.stirred = true
     switch (message.kind) {
       case Kind.Pong:
-        return
+        return void stats.set(member, message.stats)
       case Kind.Entered:
         return void member.heard++
       case Kind.Ready:
@@ -201,6 +203,16 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   Object.defineProperty(group, "workers", { enumerable: true, get: workers })
   return Object.assign(group, {
     protocol,
+    name,
+    observe: (f: fanOut.Observer) =>
+      Effect.acquireRelease(Effect.sync(() => out.observers.add(f)), () => Effect.sync(() => out.observers.delete(f))),
+    stats: Effect.sync((): ReadonlyArray<readonly [string, MessageQueues.Stats]> => [
+      ["driver", publisher().stats?.() ?? {}],
+      ...roster.present.flatMap((member) => {
+        const said = stats.get(member)
+        return said === undefined ? [] : [[String(member.rank), said] as const]
+      })
+    ]),
     transport: publisher().transport,
     membership: membership.ref,
     events,

@@ -120,7 +120,7 @@ export const run = (
         case Kind.Ack:
           return answers.ack(message.id)
         case Kind.Ping:
-          return send({ kind: Kind.Pong, beat: message.beat })
+          return send({ kind: Kind.Pong, beat: message.beat, stats: subscriber.stats?.() ?? {} })
         case Kind.Epoch:
           return enter(message)
         default:

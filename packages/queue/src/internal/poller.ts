@@ -42,8 +42,21 @@ class Habit {
   }
 }
 
+/** What a poller has done; times in milliseconds. */
+export interface PollerStats {
+  /** Turns of the event loop in which it looked. */
+  turns: number
+  /** Of these, what was spent on looking in vain. */
+  spinMillis: number
+  parks: number
+  parkMillis: number
+}
+
 /** The poller of a process that has nothing to look into yet. */
 export class Poller {
+  private readonly done: PollerStats = { turns: 0, spinMillis: 0, parks: 0, parkMillis: 0 }
+  /** When it parked. */
+  private restedAt = performance.now()
   private readonly sources = new Set<Source>()
   private parked = true
   private endedAt = 0
@@ -67,10 +80,7 @@ export class Poller {
 
   private tryPark(): boolean {
     for (const source of this.sources) source.park(1)
-    if (!this.anyReady()) {
-      this.parked = true
-      return true
-    }
+    if (!this.anyReady()) return true
     for (const source of this.sources) source.park(0)
     return false
   }
@@ -86,7 +96,8 @@ export class Poller {
     this.looking = allowed > 0 && this.looks.isWorthwhile()
   }
 
-  private resumed(found: boolean): void {
+  private resumed(found: boolean, now: number): void {
+    if (this.looking) this.done.spinMillis += now - this.dryAt
     this.dryAt = 0
     if (this.looking) this.looks.tell(found)
     this.looking = false
@@ -95,6 +106,7 @@ export class Poller {
   /** Looks for as long as that is this process's best use; whether to look again on the next turn. */
   private lookNow(): boolean {
     const start = performance.now()
+    this.done.turns++
     const allowed = this.allowedMillis()
     let until = start - this.endedAt < idleLoopMillis ? start + lookMillis : start
     let now = start
@@ -102,7 +114,7 @@ export class Poller {
     let vain = 0
     for (;;) {
       if (this.pollAll()) {
-        if (this.dryAt > 0) this.resumed(true)
+        if (this.dryAt > 0) this.resumed(true, now)
         if (answering) this.answers.tell(true)
         answering = false
         vain = 0
@@ -118,8 +130,13 @@ export class Poller {
         if (answering) until = now + answerMillis
       }
       if (!this.looking || now - this.dryAt >= allowed) {
-        this.resumed(false)
-        if (this.tryPark()) return false
+        this.resumed(false, now)
+        if (this.tryPark()) {
+          this.parked = true
+          this.done.parks++
+          this.restedAt = now
+          return false
+        }
         break
       }
       if (now >= until) break
@@ -142,10 +159,21 @@ export class Poller {
     }
   }
 
+  private unpark(): void {
+    this.parked = false
+    this.done.parkMillis += performance.now() - this.restedAt
+  }
+
+  /** What it has done so far. */
+  stats(): PollerStats {
+    const now = this.parked ? performance.now() - this.restedAt : 0
+    return { ...this.done, parkMillis: this.done.parkMillis + now }
+  }
+
   /** Looks at once; for when a doorbell has rung. */
   readonly wake = (): void => {
     if (!this.parked) return
-    this.parked = false
+    this.unpark()
     for (const source of this.sources) source.park(0)
     this.turn()
   }
@@ -153,7 +181,7 @@ export class Poller {
   /** What a source waits for is judged anew, and looked at on a later turn of the event loop if some of it is there. */
   readonly look = (): void => {
     if (!this.parked || this.tryPark()) return
-    this.parked = false
+    this.unpark()
     setImmediate(this.turn)
   }
 

@@ -34,6 +34,8 @@ export class Requests {
   private readonly tags: Int32Array
   private readonly patience: number
   private lapped = 0
+  /** How often a rank has been lapped. */
+  laps = 0
 
   constructor(ring: Ring, patience: number) {
     this.writer = new Writer(ring)
@@ -162,6 +164,7 @@ export class Requests {
       from = found
     }
     rank.lapped = true
+    this.laps++
     this.lapped++
     this.writer.dismiss(rank.reading)
     while (from !== this.writer.position) {

@@ -245,6 +245,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
 
   /** The frame that was packed last, while it lies in memory that the next one is going to need. */
   let unpublished: ShmPacked | undefined
+  const sent = { frames: 0, bytes: 0, controls: 0 }
   const publisher: Publisher = {
     transport: "shm",
     pack: (frame) => {
@@ -255,6 +256,8 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     unpack: (packed) => Codec.unpack((packed as ShmPacked).data),
     publish: (packed, ranks) => {
       const shm = packed as ShmPacked
+      sent.frames++
+      sent.bytes += shm.bytes
       if (!requests.takesAtOnce(shm.bytes)) shm.keep()
       requests.publish(shm.data, ranks, now)
       if (unpublished === shm) unpublished = undefined
@@ -264,6 +267,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     control: (rank, frame) => {
       const connection = connections.get(rank)
       if (connection === undefined) return
+      sent.controls++
       connection.control.publish(Codec.pack(frame))
       connection.ringer.wake()
     },
@@ -287,6 +291,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       const connection = connections.get(rank)
       if (connection !== undefined) close(connection, Layout.State.closed)
     },
+    stats: () => ({ ...sent, laps: requests.laps, waiting: requests.writer.waiting.length, ...poller.stats() }),
     look: poller.look
   }
   return publisher

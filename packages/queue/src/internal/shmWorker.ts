@@ -164,18 +164,23 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
       })
   )
 
+  const sent = { frames: 0, bytes: 0 }
   const subscriber: Subscriber = {
     send: (frame, counts) => {
       if (!alive) return
+      const bytes = Codec.pack(frame)
+      sent.frames++
+      sent.bytes += bytes.length
       // A frame of which a part has to wait for room is not one that the driver can count.
-      const waits = replies.publish(Codec.pack(frame)) !== undefined
+      const waits = replies.publish(bytes) !== undefined
       if (counts === true && !waits) driver.wake()
       else driver.rouse()
     },
     flush: Effect.callback<void>((resume) => {
       if (!alive || replies.waiting.length === 0) return resume(Effect.void)
       flushed.push(() => resume(Effect.void))
-    })
+    }),
+    stats: () => ({ ...sent, waiting: replies.waiting.length, ...poller.stats() })
   }
   return subscriber
 })

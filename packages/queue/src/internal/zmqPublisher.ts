@@ -77,6 +77,7 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
       )
     })
 
+    const sent = { frames: 0, bytes: 0, controls: 0 }
     const publisher: Publisher = {
       transport: resolved.kind,
       pack: (frame): Body => {
@@ -86,9 +87,14 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
       unpack: (packed) => unpack((packed as Body).body),
       publish: (packed, to) => {
         const { body } = packed as Body
+        sent.frames++
+        sent.bytes += body.length
         for (const rank of to) ranks.get(rank)?.requests.send(body)
       },
-      control: (rank, frame) => ranks.get(rank)?.control.send(pack(frame)),
+      control: (rank, frame) => {
+        sent.controls++
+        ranks.get(rank)?.control.send(pack(frame))
+      },
       connect: (rank, incarnation) => Effect.sync(() => connect(rank, incarnation)),
       // What had reached this machine's sockets takes a turn or two to come up through ZeroMQ; nothing tells when the last of it has.
       drain: () =>
@@ -96,7 +102,8 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
           const timer = setTimeout(() => resume(Effect.void), drainMillis)
           return Effect.sync(() => clearTimeout(timer))
         }),
-      disconnect: (rank) => close(rank, "the driver has disconnected this rank")
+      disconnect: (rank) => close(rank, "the driver has disconnected this rank"),
+      stats: () => ({ ...sent })
     }
     return publisher
   })

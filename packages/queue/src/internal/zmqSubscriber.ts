@@ -59,8 +59,15 @@ export const attach = (resolved: Resolved): MessageQueues["Service"]["attach"] =
         orElse: () => Effect.fail(failure(`no answer for ${seconds(resolved.deadlineMillis)}`))
       })
     )
+    const sent = { frames: 0, bytes: 0 }
     const subscriber: Subscriber = {
-      send: (frame) => requests.send(pack(frame)),
+      send: (frame) => {
+        const bytes = pack(frame)
+        sent.frames++
+        sent.bytes += bytes.length
+        requests.send(bytes)
+      },
+      stats: () => ({ ...sent }),
       flush: Effect.callback((resume) => requests.whenIdle(() => resume(Effect.void), "never"))
     }
     return subscriber
