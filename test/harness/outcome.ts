@@ -6,7 +6,7 @@ import * as Moe from "@phalanx/moe/Moe"
 import * as Effect from "effect/Effect"
 
 /** Model ranks on whatever cluster is provided. */
-export const start = (dp: number, tp = 1, supervision?: Supervision) =>
+export const start = (dp: number, tp = 1, supervision?: Supervision<"dp" | "tp">) =>
   WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make({ dp, tp }), entry: Moe.entry(), supervision })
 
 /** Eight requests of several kinds. */

@@ -291,6 +291,25 @@ describe("shrink", () => {
       assert.deepStrictEqual(totals, totals.map((_, i) => [i + 1, i + 1, i + 1, i + 1]))
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
+  it.live("SU-7: whoever is told of a death finds the group as it goes on", () =>
+    Effect.gen(function*() {
+      const group = yield* start(Supervision.shrink({ along: "dp" }))
+      const told = yield* Effect.forkChild(
+        Effect.catch(group.at(1).call.hang(), () => group.call.whoami()),
+        now
+      )
+      yield* group.kill(1)
+      assert.deepStrictEqual((yield* Fiber.join(told))?.map(({ member }) => member), [2, 3, 4, 5])
+      const failed = yield* Effect.forkChild(
+        Effect.catch(group.at(1).call.hang(), () => Effect.flip(group.failure)),
+        now
+      )
+      yield* group.kill(3)
+      yield* until(group, "Resized", 2)
+      yield* group.kill(1)
+      assert.strictEqual((yield* Fiber.join(failed))?._tag, "WorkerDied")
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
   it.live("SU-8: below the least size the group fails; several shrinks follow each other", () =>
     Effect.gen(function*() {
       const group = yield* start(Supervision.shrink({ along: "dp", min: 1 }))

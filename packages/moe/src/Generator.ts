@@ -110,11 +110,17 @@ type StepError = CallError<CollectiveAborted>
 
 const mostLosses = 10
 
+/** Who owns requests, by coordinate of `dp`: the member ids of the first of each `tp`. */
+const ownersOf = (ranks: Ranks): ReadonlyArray<number> =>
+  ranks.workers.filter((_, rank) => rank % ranks.mesh.shape.tp === 0).map(({ id }) => id)
+
+const found = (index: number): number | undefined => index === -1 ? undefined : index
+
 type Outbox = Queue.Queue<Event, PromptError | GenerationError | Cause.Done>
 
 /**
- * Serves until the scope ends or the group fails, which every open and later request is told. A group that restarts its ranks loses no request: what a lost rank had of them is computed again
- * from their bytes so far, and the text is the same.
+ * Serves until the scope ends or the group fails, which every open and later request is told. A group that restarts its ranks, or goes on without some, loses no request: what a lost rank had of them is
+ * computed again from their bytes so far, and the text is the same.
  */
 export const make = Effect.fn("Generator.make")(function*(options: Options) {
   const { ranks } = options
@@ -132,6 +138,7 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
     chunk,
     context
   })
+  let owners = ownersOf(ranks)
   const open = new Map<number, Outbox>()
   const work = Latch.makeUnsafe(false)
   let nextId = 0
@@ -170,6 +177,9 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
   /** A rank was lost. If the group goes on, so do its requests: where their owner still has them from what it holds, else from their bytes so far. */
   const recover = Effect.gen(function*() {
     yield* Fiber.interruptAll(flights.splice(0).map(({ fiber }) => fiber))
+    const now = ownersOf(ranks)
+    if (now.length !== owners.length) scheduler.resize(now.length, owners.map((owner) => found(now.indexOf(owner))))
+    owners = now
     const missing = yield* ranks.call.recover({ parts: scheduler.kept() })
     scheduler.rollBack(new Set(missing.flat()))
   })

@@ -17,7 +17,7 @@ export interface Limits {
 
 interface Running {
   readonly opening: Opening
-  readonly dp: number
+  dp: number
   /** What has come back. */
   readonly bytes: Array<number>
   /** Known bytes that are planned to be taken in so far. */
@@ -56,6 +56,11 @@ export interface Scheduler {
    * written as part of its prompt, before all that wait.
    */
   readonly rollBack: (lost: ReadonlySet<number>) => void
+  /**
+   * Goes on with another number of owners. `moved` has for each former coordinate of `dp` the one that its owner has now, or `undefined` if it is gone: its requests are opened again, as those
+   * of `rollBack` are.
+   */
+  readonly resize: (dp: number, moved: ReadonlyArray<number | undefined>) => void
   /** Requests running at each coordinate of `dp`. */
   readonly running: () => ReadonlyArray<number>
   /** Requests submitted that no plan has opened yet. */
@@ -63,7 +68,8 @@ export interface Scheduler {
 }
 
 /** A scheduler for `dp` owners. Requests are opened in the order of `submit`, each where the fewest run (the lowest of equals). */
-export const make = (dp: number, limits: Limits): Scheduler => {
+export const make = (owners: number, limits: Limits): Scheduler => {
+  let dp = owners
   const queue: Array<Opening> = []
   const running = new Map<number, Running>()
   const closing: Array<{ readonly dp: number; readonly id: number }> = []
@@ -130,22 +136,25 @@ export const make = (dp: number, limits: Limits): Scheduler => {
     return out
   }
 
-  const rollBack = (lost: ReadonlySet<number>): void => {
-    closing.length = 0
+  const openAgain = (lost: (request: Running) => boolean): void => {
     const again: Array<Opening> = []
     for (const [id, request] of running) {
+      if (!lost(request)) continue
       const { bytes, opening } = request
-      const { tokens } = opening
-      if (lost.has(id)) {
-        running.delete(id)
-        again.push({ ...opening, tokens: Uint8Array.of(...tokens, ...bytes), maxTokens: opening.maxTokens - bytes.length })
-        continue
-      }
+      running.delete(id)
+      again.push({ ...opening, tokens: Uint8Array.of(...opening.tokens, ...bytes), maxTokens: opening.maxTokens - bytes.length })
+    }
+    queue.unshift(...again)
+  }
+  const rollBack = (lost: ReadonlySet<number>): void => {
+    closing.length = 0
+    openAgain(({ opening }) => lost.has(opening.id))
+    for (const request of running.values()) {
+      const { bytes, opening: { tokens } } = request
       // The byte that was sampled last is known and not taken in; a prompt begins anew, since nobody says how far it had come.
       request.planned = bytes.length === 0 ? 0 : tokens.length + bytes.length - 1
       request.sampled = bytes.length
     }
-    queue.unshift(...again)
   }
 
   return {
@@ -166,6 +175,11 @@ export const make = (dp: number, limits: Limits): Scheduler => {
       return kept
     },
     rollBack,
+    resize: (size, moved) => {
+      dp = size
+      openAgain((request) => moved[request.dp] === undefined)
+      for (const request of running.values()) request.dp = moved[request.dp]!
+    },
     running: counts,
     waiting: () => queue.length
   }

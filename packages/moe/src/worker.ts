@@ -2,6 +2,7 @@
  * A rank of the model: computes its share of each step, with the other ranks, and keeps its requests' state. It reads its own experts' bytes and nobody else's.
  */
 import { Collectives, type Communicator } from "@phalanx/core/Collectives"
+import * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"
 import * as Effect from "effect/Effect"
 import * as Engine from "./Engine.ts"
@@ -20,6 +21,18 @@ interface Held {
   sampled: number
 }
 
+/** What a rank is in one epoch of its group. */
+interface Seat {
+  readonly epoch: number
+  readonly dp: number
+  readonly tp: number
+  /** The ranks of its `tp`. */
+  readonly peers: Communicator
+  readonly layout: exchange.Layout
+  /** The experts that it holds, of every layer. */
+  readonly resident: ReadonlyArray<number>
+}
+
 /** Milliseconds that one step has waited for other ranks. */
 interface Clock {
   waited: number
@@ -33,23 +46,39 @@ export default Worker.make(
   Moe.toLayer(Effect.gen(function*() {
     const self = yield* Worker.Self
     const world = yield* Collectives
-    const { dp, tp } = yield* Worker.coordinates("dp", "tp")
-    const tpSize = self.mesh.shape.tp!
-    const peers: Communicator = world.split(Array.from({ length: tpSize }, (_, t) => dp * tpSize + t))
+    /** What this rank is in one epoch. Its share of the heads never changes: tp is no dimension that grows or shrinks. */
+    const seatNow = (experts: number, width: number): Seat => {
+      const { dp, tp } = Mesh.place(self.mesh as Mesh.Mesh<"dp" | "tp">, self.rank).coordinates
+      const tpSize = self.mesh.shape.tp!
+      const ranks = self.worldSize
+      return {
+        epoch: self.epoch,
+        dp,
+        peers: world.split(Array.from({ length: tpSize }, (_, t) => dp * tpSize + t)),
+        layout: { ranks, tp: tpSize, index: self.rank, width, owner: (expert) => Placement.owner(expert, experts, ranks) },
+        resident: Placement.resident(self.rank, experts, ranks),
+        tp
+      }
+    }
+    const { tp } = yield* Worker.coordinates("dp", "tp")
     const engine = yield* Engine.make({
       rank: self.rank,
       ranks: self.worldSize,
-      tp: { index: tp, size: tpSize },
+      tp: { index: tp, size: self.mesh.shape.tp! },
       ...(weights === null ? {} : { file: new URL(weights) })
     })
     const { context, d_model: width, n_experts, n_layers } = engine.config
-    const layout: exchange.Layout = {
-      ranks: self.worldSize,
-      tp: tpSize,
-      index: self.rank,
-      width,
-      owner: (expert) => Placement.owner(expert, n_experts, self.worldSize)
-    }
+    let seat = seatNow(n_experts, width)
+    /** Takes its place in the present epoch: reads the experts that nobody else holds any more, and lets go of those that others hold now. */
+    const settle = Effect.gen(function*() {
+      if (seat.epoch === self.epoch) return
+      const next = seatNow(n_experts, width)
+      for (let layer = 0; layer < n_layers; layer++) {
+        for (const expert of seat.resident) if (!next.resident.includes(expert)) engine.dropExpert(layer, expert)
+        for (const expert of next.resident) yield* engine.loadExpert(layer, expert)
+      }
+      seat = next
+    })
     const requests = new Map<number, Held>()
     let steps = 0
     let expertRows = 0
@@ -91,15 +120,16 @@ export default Worker.make(
           })
         })
 
+      const { layout, peers } = seat
       if (rows.length > 0) engine.embed(rows)
       for (let layer = 0; layer < n_layers; layer++) {
         if (rows.length > 0) {
           const own = engine.attention(layer)
-          if (tpSize === 1) engine.afterAttention()
+          if (layout.tp === 1) engine.afterAttention()
           else engine.afterAttention(yield* waiting(peers.allGather(new Uint8Array(own.slice().buffer))))
         }
         const route = rows.length > 0 ? engine.route(layer) : undefined
-        if (self.worldSize === 1) {
+        if (layout.ranks === 1) {
           expertRows += rows.length * topK
           engine.local(layer)
         } else {
@@ -135,7 +165,7 @@ export default Worker.make(
       step: ({ parts }) =>
         Effect.gen(function*() {
           const began = performance.now()
-          const part = parts[dp]!
+          const part = parts[seat.dp]!
           for (const id of part.close) close(id)
           for (const opening of part.open) {
             requests.set(opening.id, { opening, tokens: [...opening.tokens], taken: 0, sampled: 0 })
@@ -168,8 +198,8 @@ export default Worker.make(
           return { tokens: tp === 0 ? tokens : [], dropped: missing, computed: performance.now() - began - waited, waited }
         }),
       recover: ({ parts }) =>
-        Effect.sync(() => {
-          const kept = new Map(parts[dp]!.map(({ id, received }) => [id, received]))
+        Effect.map(settle, () => {
+          const kept = new Map(parts[seat.dp]!.map(({ id, received }) => [id, received]))
           for (const id of requests.keys()) if (!kept.has(id)) close(id)
           const missing: Array<number> = []
           for (const [id, received] of kept) {
@@ -185,7 +215,7 @@ export default Worker.make(
             request.taken = received === 0 ? 0 : request.tokens.length - 1
           }
           return missing
-        }),
+        }).pipe(Effect.orDie),
       usage: () => Effect.map(world.traffic, (sent) => ({ steps, sent, expertRows, dropped, requests: requests.size })),
       logits: ({ chunk, tokens }) =>
         Effect.gen(function*() {
@@ -193,8 +223,8 @@ export default Worker.make(
           const slot = -1
           for (let from = 0; from < tokens.length; from += chunk) {
             const piece = [...tokens.subarray(from, from + chunk)]
-            const rows = dp === 0 ? piece.map((token, i): Engine.Row => ({ slot, position: from + i, token })) : []
-            logits = yield* forward(rows, dp === 0 ? [rows.length - 1] : [], { waited: 0 })
+            const rows = seat.dp === 0 ? piece.map((token, i): Engine.Row => ({ slot, position: from + i, token })) : []
+            logits = yield* forward(rows, seat.dp === 0 ? [rows.length - 1] : [], { waited: 0 })
           }
           engine.release(slot)
           return [...logits]

@@ -81,4 +81,16 @@ describe("Scheduler", () => {
     assert.deepStrictEqual([again!.id, again!.maxTokens, [...again!.tokens]], [1, 8, [0, 0, 0, 0, 0, 66]])
     assert.deepStrictEqual(runs(scheduler.plan()), [[[0, 1]], [[1, 2]]])
   })
+  it("SC-8: goes on with fewer owners: requests move with theirs, and those of one that is gone are opened again", () => {
+    const scheduler = Scheduler.make(3, limits)
+    for (const id of [0, 1, 2]) scheduler.submit(opening(id, 2, 9))
+    scheduler.plan()
+    scheduler.receive([[0, 65], [1, 66], [2, 67]])
+    scheduler.resize(2, [0, undefined, 1])
+    scheduler.rollBack(new Set())
+    assert.deepStrictEqual(scheduler.kept().map((kept) => kept.map(({ id }) => id)), [[0], [2]])
+    const plan = scheduler.plan()!
+    assert.deepStrictEqual(plan.parts.map(({ open }) => open.map(({ id, tokens }) => [id, ...tokens])), [[[1, 0, 0, 66]], []])
+    assert.deepStrictEqual(runs(plan), [[[0, 1], [1, 3]], [[2, 1]]])
+  })
 })

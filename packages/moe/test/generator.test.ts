@@ -166,6 +166,37 @@ describe("Generator, in memory", () => {
       }).pipe(Effect.provide(Cluster.layerMemory)))
   }
 
+  for (const [dp, tp] of [[4, 1], [3, 2]] as const) {
+    it.live(`MO-10: with shrink, what a lost rank held is read again, and no request is lost (dp ${dp}, tp ${tp})`, () =>
+      Effect.gen(function*() {
+        const undisturbed = yield* Effect.scoped(
+          Effect.flatMap(
+            start(1),
+            (ranks) =>
+              Effect.flatMap(
+                Generator.make({ ranks }),
+                (generator) => Effect.forEach(mixed, generator.generate, { concurrency: "unbounded" })
+              )
+          )
+        )
+        const ranks = yield* start(dp, tp, Supervision.shrink({ along: "dp" }))
+        let steps = 0
+        const due = new Map([[4, 1], [12, 0]])
+        const run = Effect.runForkWith(yield* Effect.context<never>())
+        const generator = yield* Generator.make({
+          ranks,
+          onStep: () => {
+            const rank = due.get(++steps)
+            if (rank !== undefined) run(ranks.kill(rank))
+          }
+        })
+        assert.deepStrictEqual(yield* Effect.forEach(mixed, generator.generate, { concurrency: "unbounded" }), undisturbed)
+        assert.strictEqual(ranks.mesh.shape.dp, dp - 2)
+        const described = yield* ranks.call.describe()
+        assert.deepStrictEqual(described.flatMap(({ experts }) => experts).sort((a, b) => a - b), Array.from({ length: 32 }, (_, e) => e))
+      }).pipe(Effect.provide(Cluster.layerMemory)))
+  }
+
   it.live("MO-8: prompts that cannot be served are typed errors that say what to do", () =>
     Effect.gen(function*() {
       const ranks = yield* start(1)

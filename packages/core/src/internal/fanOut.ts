@@ -316,19 +316,21 @@ export const make = (options: {
   }
   const look = (): void => options.publisher().look?.()
 
-  /** Answers what a member has open, and what waits for it unless that goes on waiting. */
-  const end = (member: Member, reason: Lost, keepWaiting: boolean): void => {
+  /** Takes out what a member has open, and what waits for it unless that goes on waiting. Who asked for it is told by calling the result. */
+  const end = (member: Member, reason: Lost, keepWaiting: boolean): () => void => {
     const ended: Array<Open> = []
     for (const open of member.open.values()) if (open.admitted || !keepWaiting) ended.push(open)
     for (const { id } of ended) member.open.delete(id)
     if (!keepWaiting) member.waiting.length = 0
     member.requests = 0
     member.bytes = 0
-    for (const open of ended) {
-      if (!open.abandoned) open.call.sink.exit(open.index, Exit.fail(errorOf(open, reason)))
-      if (!open.admitted) handed(open.call)
+    return () => {
+      for (const open of ended) {
+        if (!open.abandoned) open.call.sink.exit(open.index, Exit.fail(errorOf(open, reason)))
+        if (!open.admitted) handed(open.call)
+      }
+      look()
     }
-    look()
   }
 
   return {
@@ -339,12 +341,15 @@ export const make = (options: {
     start,
     receive,
     send,
-    /** Answers every open request of a member; later ones, too, or they wait with those that were never sent. */
-    lose: (member: Member, died: WorkerDied, awaited: boolean): void => {
+    /**
+     * Ends every open request of a member; later ones, too, or they wait with those that were never sent. The callers are told by calling the result: they go on at once, so what is to
+     * become of the group must be settled by then.
+     */
+    lose: (member: Member, died: WorkerDied, awaited: boolean): () => void => {
       member.died = died
       member.restoring = false
       member.awaited = awaited
-      end(member, died, awaited)
+      return end(member, died, awaited)
     },
     /** The member's next incarnation serves. */
     revive: (member: Member): void => {
@@ -356,7 +361,7 @@ export const make = (options: {
     /** The group ends: what is still open is given up. */
     close: (): void => {
       closed = new CallInterrupted()
-      for (const member of roster.all) end(member, closed, false)
+      for (const member of roster.all) end(member, closed, false)()
     },
     /** How long ago a request was made. */
     ageMillis: ({ call }: Open): number => now() - call.made,

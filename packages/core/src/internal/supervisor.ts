@@ -190,16 +190,23 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const loseAlong = (member: Member, { rank }: WorkerDied, awaited: boolean): void => {
     const death: Death = { _tag: "Killed", signal: "SIGKILL" }
     const stderr = [`ended together with rank ${rank}`]
-    out.lose(member, diedOf(member, { death, reason: "sibling", stderr }), awaited)
+    news.push(out.lose(member, diedOf(member, { death, reason: "sibling", stderr }), awaited))
     bury(member)
   }
 
+  /** What callers are to be told. They go on at once, so they hear it when what becomes of the group is settled. */
+  const news: Array<() => void> = []
+
   const lose = (member: Member, died: WorkerDied): void => {
+    settle(member, died)
+    for (const tell of news.splice(0)) tell()
+  }
+
+  const settle = (member: Member, died: WorkerDied): void => {
     const policy = failed ? undefined : decide(options.policy, died)
     const wait = policy?._tag === "Restart" ? admit(policy) : undefined
     const awaited = policy?._tag === "Restart" && wait !== undefined && policy.calls === "wait"
-    // The caller first: everything else can wait until it knows.
-    out.lose(member, died, awaited)
+    news.push(out.lose(member, died, awaited))
     bury(member)
     options.tell(GroupEvent.make.Died({ died }))
     if (policy?._tag === "Restart" && wait !== undefined) {
@@ -219,7 +226,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     escalate(died)
     // What waits for a restart waits in vain.
     for (const fiber of restarts.values()) fiber.interruptUnsafe()
-    for (const other of roster.present) if (other.awaited) out.lose(other, other.died!, false)
+    for (const other of roster.present) if (other.awaited) news.push(out.lose(other, other.died!, false))
   }
 
   yield* Scope.addFinalizer(options.scope, Effect.suspend(() => Fiber.interruptAll([...restarts.values()])))
