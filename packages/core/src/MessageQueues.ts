@@ -125,8 +125,11 @@ export interface SubscriberOptions {
 export interface Peers {
   /** What the other ranks need to reach this one. */
   readonly handle: Handle
-  /** Connects to the ranks of one generation, in rank order; the entry of this rank itself is ignored. */
-  readonly connect: (handles: ReadonlyArray<Handle>) => Effect.Effect<PeerLanes, QueueError, Scope.Scope>
+  /**
+   * Connects to the ranks of one generation, in rank order; the entry of this rank itself is ignored. With `to`, only to the ranks that it names: the others are reached by
+   * other means.
+   */
+  readonly connect: (handles: ReadonlyArray<Handle>, to?: ReadonlySet<number>) => Effect.Effect<PeerLanes, QueueError, Scope.Scope>
 }
 
 /** What a rank opens its lanes to the others with. */

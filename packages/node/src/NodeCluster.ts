@@ -24,10 +24,10 @@ export type Line = print.Line
 /** How workers are started and talked to; all of it is optional. */
 export interface Options {
   /**
-   * What carries the frames: shared memory, TCP, or Unix sockets. Default: shared memory, or Unix sockets on a machine that has
+   * What carries the frames: shared memory, TCP, Unix sockets, or shared memory and TCP both, as groups that span hosts do. Default: shared memory, or Unix sockets on a machine that has
    * none, which the log says.
    */
-  readonly transport?: "shm" | "tcp" | "ipc" | undefined
+  readonly transport?: "shm" | "tcp" | "ipc" | "mixed" | undefined
   /** For `shm`: the memory-backed folder of the segments. Default `/dev/shm`. */
   readonly folder?: string | undefined
   /** For `tcp`: the address that this process, and each worker for the others, binds. Default `127.0.0.1`. */

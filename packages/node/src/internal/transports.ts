@@ -41,6 +41,8 @@ export const layer = (transport: string, settings: Settings): Layer.Layer<Messag
       return Layer.unwrap(shm(settings))
     case "tcp":
       return Layer.unwrap(zeromq("tcp", (queues) => queues.layerWith(settings)))
+    case "mixed":
+      return Layer.unwrap(Effect.map(load("mixed", () => import("@phalanx/queue/MixedQueues")), (queues) => queues.layerWith(settings)))
     case "ipc":
       return Layer.unwrap(zeromq("ipc", (queues) => queues.layerIpc))
     default:
@@ -51,7 +53,7 @@ export const layer = (transport: string, settings: Settings): Layer.Layer<Messag
             operation: "use",
             where: `transport ${transport}`,
             issue: "a worker process does not know it",
-            advice: "Use the queues that the layers of NodeCluster provide: shm, tcp or ipc"
+            advice: "Use the queues that the layers of NodeCluster provide: shm, tcp, ipc or mixed"
           })
         )
       )

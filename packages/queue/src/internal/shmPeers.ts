@@ -70,10 +70,10 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
     return worked
   }
 
-  const connect = Effect.fnUntraced(function*(handles: ReadonlyArray<Handle>) {
+  const connect = Effect.fnUntraced(function*(handles: ReadonlyArray<Handle>, to?: ReadonlySet<number>) {
     const others: Array<Peer> = []
     for (let rank = 0; rank < handles.length && rank < ranks; rank++) {
-      if (rank !== self) others.push(yield* link(handles[rank]!, rank))
+      if (rank !== self && to?.has(rank) !== false) others.push(yield* link(handles[rank]!, rank))
     }
     const byRank = new Map(others.map((peer) => [peer.rank, peer]))
     const source: Source = {

@@ -31,7 +31,7 @@ export const peers = (resolved: Resolved, refused: () => void): MessageQueues["S
       options.receive(from, payload.readUInt32LE(0), payload.readUInt32LE(4), bytes)
     }
 
-    const connect: Peers["connect"] = Effect.fnUntraced(function*(handles) {
+    const connect: Peers["connect"] = Effect.fnUntraced(function*(handles, to) {
       const others = yield* Effect.forEach(handles, (other, rank) => Wire.decode(Wire.Peer, rank === options.rank ? handle : other))
       const generation = createHash("sha256").update(others.map((other) => other.id).join(" ")).digest("hex")
       const identity = (low: number, high: number): string =>
@@ -41,7 +41,7 @@ export const peers = (resolved: Resolved, refused: () => void): MessageQueues["S
       const gone = new Map<number, string>()
 
       for (const [rank, place] of others.entries()) {
-        if (rank === options.rank) continue
+        if (rank === options.rank || to?.has(rank) === false) continue
         // Ranks leave a generation one after the other: no news until something is meant for one that has left.
         const closed = (reason: string) => gone.set(rank, reason)
         const lost = (issue: string): void => {
