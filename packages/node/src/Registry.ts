@@ -73,7 +73,7 @@ export class Registry extends Context.Service<Registry, {
   readonly folder: string
   /** Sweeps, then enters a group until the scope closes; entered several times by this process it is one entry, until the last scope closes. */
   readonly enter: (group: Entering) => Effect.Effect<Entry, RegistryError, Scope.Scope>
-  /** All that is recorded, in the order of names. */
+  /** All that is recorded, in the order of names. None where there is no registry yet. */
   readonly groups: Effect.Effect<Groups, RegistryError>
   /** Removes what dead drivers have left. What cannot be removed is logged, and tried again the next time. */
   readonly sweep: Effect.Effect<ReadonlyArray<Swept>, RegistryError>
@@ -95,38 +95,28 @@ const refuse = (folder: string, issue: string, advice: string): RegistryError =>
 
 const elsewhere = "let XDG_RUNTIME_DIR name another folder of this user"
 
-/** Fails unless the folder is there, or can be made, and is this user's alone. */
-const own = (folder: string): Effect.Effect<void, RegistryError> =>
-  Effect.try({
-    try: () => {
-      let stat = Fs.lstatSync(folder, { throwIfNoEntry: false })
-      if (stat === undefined) {
-        Fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-        stat = Fs.lstatSync(folder)
-      }
-      if (!stat.isDirectory()) throw refuse(folder, "it is not a folder", `Remove it, or ${elsewhere}`)
-      if (stat.uid !== process.getuid?.()) throw refuse(folder, `it belongs to user ${stat.uid}`, `Have it removed, or ${elsewhere}`)
-      if ((stat.mode & 0o077) !== 0) {
-        throw refuse(
-          folder,
-          `others may use it: its mode is ${(stat.mode & 0o777).toString(8)}`,
-          `Look into it, then \`chmod 700 ${folder}\``
-        )
-      }
-    },
-    catch: (cause) =>
-      cause instanceof RegistryError ? cause : refuse(folder, (cause as Error).message, `See that it can be made, or ${elsewhere}`)
-  })
+/** Throws if the folder is there and not this user's alone; else tells whether it is there. */
+const isThere = (folder: string): boolean => {
+  const stat = Fs.lstatSync(folder, { throwIfNoEntry: false })
+  if (stat === undefined) return false
+  if (!stat.isDirectory()) throw refuse(folder, "it is not a folder", `Remove it, or ${elsewhere}`)
+  if (stat.uid !== process.getuid?.()) throw refuse(folder, `it belongs to user ${stat.uid}`, `Have it removed, or ${elsewhere}`)
+  if ((stat.mode & 0o077) === 0) return true
+  const mode = (stat.mode & 0o777).toString(8)
+  throw refuse(folder, `others may use it: its mode is ${mode}`, `Look into it, then \`chmod 700 ${folder}\``)
+}
+
+const refusal = (folder: string) => (cause: unknown): RegistryError =>
+  cause instanceof RegistryError ? cause : refuse(folder, (cause as Error).message, `Mend what this names, or ${elsewhere}`)
 
 /** The folders of all groups; what else lies there is none of ours. */
 const entriesOf = (folder: string): Effect.Effect<ReadonlyArray<string>, RegistryError> =>
   Effect.try({
-    try: () =>
-      Fs.existsSync(folder)
-        ? Fs.readdirSync(folder, { withFileTypes: true })
-          .filter((entry) => entry.isDirectory()).map(({ name }) => Path.join(folder, name)).sort()
-        : [],
-    catch: (cause) => refuse(folder, (cause as Error).message, `See that this user may read it, or ${elsewhere}`)
+    try: () => {
+      const found = isThere(folder) ? Fs.readdirSync(folder, { withFileTypes: true }) : []
+      return found.filter((entry) => entry.isDirectory()).map(({ name }) => Path.join(folder, name)).sort()
+    },
+    catch: refusal(folder)
   })
 
 const sweepAll = Effect.fnUntraced(function*(folder: string) {
@@ -179,6 +169,9 @@ interface Held extends Entry {
 
 /** Makes an entry and takes its lock, under another name should a sweeper have taken it for one whose driver is dead. */
 const claim = (folder: string, group: string): { readonly path: string; readonly lock: Lock.Lock } => {
+  Fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
+  // Somebody else may have been faster.
+  isThere(folder)
   for (let attempt = 0;; attempt++) {
     const path = Path.join(folder, attempt === 0 ? entryName(group) : `${entryName(group)}.${attempt}`)
     Fs.mkdirSync(path, { mode: 0o700 })
@@ -220,13 +213,7 @@ const make = (folder: string): Registry["Service"] => {
           }
           return claimed
         },
-        catch: (cause) =>
-          new RegistryError({
-            operation: "enter a group into",
-            where: folder,
-            issue: (cause as Error).message,
-            advice: `Free room or raise the limits that this names, or ${elsewhere}`
-          })
+        catch: refusal(folder)
       }),
       ({ lock, path }) =>
         Effect.try(() => sweeping.removeEntry(path)).pipe(
@@ -287,10 +274,7 @@ const make = (folder: string): Registry["Service"] => {
   return {
     folder,
     enter: Effect.fnUntraced(function*(entering) {
-      if (!entries.has(entering.group)) {
-        yield* own(folder)
-        yield* sweepAll(folder)
-      }
+      if (!entries.has(entering.group)) yield* sweepAll(folder)
       return yield* Effect.acquireRelease(
         Effect.suspend(() => {
           const present = entries.get(entering.group)
@@ -302,7 +286,7 @@ const make = (folder: string): Registry["Service"] => {
       )
     }),
     groups: all(folder),
-    sweep: Effect.andThen(own(folder), sweepAll(folder))
+    sweep: sweepAll(folder)
   }
 }
 

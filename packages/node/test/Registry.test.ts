@@ -301,7 +301,7 @@ describe("a registry that is not this user's own", () => {
         assert.strictEqual(stderr, "")
         const { after, left, members, refused, warnings } = JSON.parse(stdout)
         assert.strictEqual(refused[0], "QueueError")
-        assert.match(refused[1], /^enter a group into \/mnt\/registry: ENOSPC: .*\. Free room/)
+        assert.match(refused[1], /^use registry \/mnt\/registry: ENOSPC: .*\. Mend what this names, or let/)
         assert.match(warnings[0], /The record of group early-00000000 in \/mnt\/registry\/early-00000000 is out of date/)
         assert.deepStrictEqual([members, left, after], [[], ["early-00000000"], []])
       }))
