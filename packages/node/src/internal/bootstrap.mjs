@@ -14,6 +14,10 @@ const cacheFolder = (folder) => {
 const folder = cacheFolder(import.meta.dirname)
 if (folder !== undefined) enableCompileCache(folder)
 
+// Before anything that takes its time: a driver that is killed while its workers load must not leave them.
+const { dieWith } = await import("./parentDeath.ts")
+if (!dieWith(Number(process.argv.at(-1)))) process.exit(0)
+
 // The modules of Effect import each other 2,000 times, which Node's resolver takes 170 ms to follow. They do so by plain relative paths.
 const effect = new URL(".", import.meta.resolve("effect/Effect")).href
 registerHooks({

@@ -157,18 +157,21 @@ const watch = (
 
 const encode = Schema.encodeSync(SpawnLine)
 
+/** For whoever reads the list of processes; what is secret is not among it. The last word is whom the worker dies with. */
+const words = ({ group, incarnation, rank }: Cluster.Identity): ReadonlyArray<string> =>
+  ["phalanx", group, "rank", rank, "incarnation", incarnation, "of", process.pid].map(String)
+
 export const make = (options: Options): Cluster.Cluster["Service"] => {
   const node = hostname()
 
   const start = (entry: URL, identity: Cluster.Identity, failed: (cause: unknown) => SpawnError): Effect.Effect<Running, SpawnError> =>
     Effect.callback((resume) => {
-      const { group, incarnation, rank } = identity
+      const { group, rank } = identity
       const recorder = FlightRecording.create(options.queues.folder)
       try {
         const child = spawn(
           options.node,
-          // For whoever reads the list of processes; what is secret is not among it.
-          [...nodeFlags, ...options.execArgv, bootstrap, "phalanx", group, "rank", String(rank), "incarnation", String(incarnation)],
+          [...nodeFlags, ...options.execArgv, bootstrap, ...words(identity)],
           // In a session of its own: what a terminal sends at Ctrl-C is for the driver, which then ends its workers in order.
           {
             stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe", "pipe", ...(recorder === undefined ? [] : [recorder])],
@@ -189,7 +192,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
         child.stdin!.on("error", () => {})
         // Left open: its end tells the worker that the driver is gone.
         child.stdin!.write(
-          `${encode({ driver: process.pid, node, entry: entry.href, grace: options.grace, queues: options.queues, ...flight, identity })}\n`
+          `${encode({ node, entry: entry.href, grace: options.grace, queues: options.queues, ...flight, identity })}\n`
         )
       } catch (cause) {
         if (recorder !== undefined) closeSync(recorder)

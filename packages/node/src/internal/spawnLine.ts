@@ -6,8 +6,6 @@ import { Identity } from "@phalanx/core/Cluster"
 import * as Schema from "effect/Schema"
 
 export const SpawnLine = Schema.fromJsonString(Schema.Struct({
-  /** The process to live and die with. */
-  driver: Schema.Int,
   node: Schema.String,
   /** The URL of the worker's module. */
   entry: Schema.String,

@@ -13,7 +13,6 @@ import type * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import { writeSync } from "node:fs"
 import * as lastWords from "./lastWords.ts"
-import { dieWith } from "./parentDeath.ts"
 import { SpawnLine } from "./spawnLine.ts"
 import * as transports from "./transports.ts"
 
@@ -35,7 +34,6 @@ let grace = 2000
 
 const main = Effect.gen(function*() {
   const line = yield* Effect.flatMap(firstLine, Schema.decodeUnknownEffect(SpawnLine))
-  if (!dieWith(line.driver)) return
   const { identity, node } = line
   grace = line.grace
   process.title = `phalanx ${identity.group} rank ${identity.rank}`
