@@ -11,15 +11,18 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Runs a program of this project to its end, with the Node that runs this. */
-export const run = (path: string, ...args: ReadonlyArray<string>): Effect.Effect<Ended> =>
+/** Runs a program of this project to its end, with the Node that runs this, and with this environment besides its own. */
+export const runIn = (env: Readonly<Record<string, string>>, path: string, ...args: ReadonlyArray<string>): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
     const child = execFile(
       process.execPath,
       [join(root, path), ...args],
-      { cwd: root, timeout: 60_000, maxBuffer: 1 << 26 },
+      { cwd: root, timeout: 60_000, maxBuffer: 1 << 26, env: { ...process.env, ...env } },
       (error, stdout, stderr) =>
         resume(Effect.succeed({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, stdout, stderr }))
     )
     return Effect.sync(() => child.kill("SIGKILL"))
   })
+
+/** As `runIn`, in the environment of this process. */
+export const run = (path: string, ...args: ReadonlyArray<string>): Effect.Effect<Ended> => runIn({}, path, ...args)

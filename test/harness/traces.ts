@@ -30,6 +30,12 @@ export const children = (pid: number): ReadonlyArray<number> => {
   )
 }
 
+/** The processes that run and have a word in their command line. */
+export const naming = (word: string): ReadonlyArray<number> =>
+  readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)).map(Number).filter((pid) =>
+    read(`/proc/${pid}/cmdline`).includes(word) && lives(pid)
+  )
+
 /** The files of Phalanx that a process has open or mapped: segments, doorbells, sockets. */
 export const files = (pid: number): ReadonlyArray<string> =>
   [...new Set([...read(`/proc/${pid}/maps`).matchAll(/(\/\S*phalanx-\S+)/g)].map(([path]) => path!))].filter((path) => existsSync(path))
