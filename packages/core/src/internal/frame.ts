@@ -26,6 +26,27 @@ export const Kind = {
   Pong: 24
 } as const
 
+/** How many holes a frame has. */
+const holes: Readonly<Record<number, number>> = {
+  [Kind.Request]: 11,
+  [Kind.Interrupt]: 5,
+  [Kind.Ack]: 5,
+  [Kind.Peers]: 6,
+  [Kind.Abort]: 6,
+  [Kind.Epoch]: 7,
+  [Kind.Ping]: 5,
+  [Kind.Renew]: 6,
+  [Kind.Ready]: 5,
+  [Kind.Failed]: 8,
+  [Kind.Success]: 7,
+  [Kind.Failure]: 7,
+  [Kind.Chunk]: 7,
+  [Kind.Rejected]: 7,
+  [Kind.Join]: 7,
+  [Kind.Entered]: 5,
+  [Kind.Pong]: 7
+}
+
 /** Which life of which membership of which group a frame belongs to. A frame whose fence differs changes nothing and is counted. */
 export interface Fence {
   readonly secret: string
@@ -165,6 +186,7 @@ export const readReply = (frame: Frame, fence: Fence, member: number, life: numb
   if (!isCount(kind) || typeof secret !== "string" || !isCount(epoch) || !isCount(from) || !isCount(incarnation)) return "malformed"
   if (secret !== fence.secret || from !== member || incarnation !== life) return "stale"
   if (kind === Kind.Entered ? epoch !== heard + 1 || epoch > fence.epoch : epoch !== heard) return "stale"
+  if (frame.length !== holes[kind]) return "malformed"
   switch (kind) {
     case Kind.Ready:
     case Kind.Entered:
@@ -197,17 +219,17 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
   if (secret !== fence.secret || epoch < fence.epoch) return "stale"
   if ((Array.isArray(lives) ? lives[member] : lives) !== life) return "stale"
   if (epoch > fence.epoch) return kind === Kind.Request || kind === Kind.Epoch ? "stale" : "early"
-  if (!isCount(a)) return "malformed"
+  if (frame.length !== holes[kind] || !isCount(a)) return "malformed"
   switch (kind) {
     case Kind.Request:
-      return typeof b === "string" && Number.isInteger(replyFrom) && (headers === null || isHeaders(headers)) &&
+      return typeof b === "string" && (replyFrom === -1 || isCount(replyFrom)) && (headers === null || isHeaders(headers)) &&
           (trace === null || isTrace(trace)) && isCount(generation)
         ? {
           kind,
           id: a,
           method: b,
           payload,
-          replyFrom: replyFrom as number,
+          replyFrom,
           headers,
           trace: trace === null ? null : { traceId: trace[0], spanId: trace[1], sampled: trace[2] },
           generation
@@ -224,7 +246,8 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
     case Kind.Ping:
       return { kind, beat: a }
     case Kind.Epoch:
-      return a === epoch + 1 && isShape(b) && Array.isArray(payload) && payload.length === sizeOf(b) && payload.every(isCount)
+      return a === epoch + 1 && isShape(b) && Array.isArray(payload) && payload.length === sizeOf(b) && payload.every(isCount) &&
+          new Set(payload).size === payload.length
         ? { kind, epoch: a, shape: b, members: payload }
         : "malformed"
     default:
@@ -232,13 +255,14 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
   }
 }
 
-const isStats = (u: unknown): u is Stats =>
-  typeof u === "object" && u !== null && !Array.isArray(u) && Object.values(u).every((number) => typeof number === "number")
+const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
+  typeof u === "object" && u !== null && !Array.isArray(u) && !ArrayBuffer.isView(u)
+const isStats = (u: unknown): u is Stats => isRecord(u) && Object.values(u).every(Number.isFinite)
 const isShape = (u: unknown): u is Readonly<Record<string, number>> =>
-  typeof u === "object" && u !== null && !Array.isArray(u) && Object.values(u).every((size) => isCount(size) && size > 0)
+  isRecord(u) && Object.values(u).every((size) => isCount(size) && size > 0)
 const sizeOf = (shape: Readonly<Record<string, number>>): number => Object.values(shape).reduce((product, size) => product * size, 1)
-const isCount = (u: unknown): u is number => typeof u === "number" && u >= 0 && Number.isInteger(u)
+const isCount = (u: unknown): u is number => typeof u === "number" && u >= 0 && Number.isSafeInteger(u)
 const isHeaders = (u: unknown): u is ReadonlyArray<readonly [string, string]> =>
-  Array.isArray(u) && u.every((h) => Array.isArray(h) && typeof h[0] === "string" && typeof h[1] === "string")
+  Array.isArray(u) && u.every((h) => Array.isArray(h) && h.length === 2 && typeof h[0] === "string" && typeof h[1] === "string")
 const isTrace = (u: unknown): u is [string, string, boolean] =>
-  Array.isArray(u) && typeof u[0] === "string" && typeof u[1] === "string" && typeof u[2] === "boolean"
+  Array.isArray(u) && u.length === 3 && typeof u[0] === "string" && typeof u[1] === "string" && typeof u[2] === "boolean"

@@ -3,14 +3,9 @@
  */
 import type { Frame } from "@phalanx/core/MessageQueues"
 import { Packr, Unpackr } from "msgpackr"
+import { issueOf, issueWith } from "./plainData.ts"
 
-const packing = {
-  useRecords: false,
-  variableMapSize: true,
-  writeFunction: () => {
-    throw new TypeError("a function is not plain data")
-  }
-}
+const packing = { useRecords: false, variableMapSize: true }
 const packr = new Packr(packing)
 const bulk = new Packr(packing)
 let scratch = Buffer.allocUnsafeSlow(0)
@@ -18,7 +13,7 @@ let scratch = Buffer.allocUnsafeSlow(0)
 // A peer's bytes may define msgpackr records, whose readers are compiled by `new Function`. Frames never hold them, and on a frozen table
 // such a definition throws.
 const records: Array<never> = []
-const options = { useRecords: false, mapsAsObjects: true, structures: records }
+const options = { useRecords: false, mapsAsObjects: true, structures: records, int64AsType: "number" } as const
 const copying = new Unpackr({ ...options, copyBuffers: true })
 const viewing = new Unpackr({ ...options, copyBuffers: false })
 Object.freeze(records)
@@ -26,8 +21,15 @@ Object.freeze(records)
 // Past this size a packed frame takes its buffer along, so that later small frames do not pin or allocate buffers as large as the largest.
 const large = 64 * 1024
 
+/** Refuses here what the other end would. */
+const check = (frame: Frame): void => {
+  const issue = issueWith(frame)
+  if (issue !== undefined) throw new TypeError(`not plain data: ${issue}`)
+}
+
 /** Bytes that no later call changes. Throws if the frame is not plain data. */
 export const pack = (frame: Frame): Uint8Array => {
+  check(frame)
   const bytes = packr.pack(frame)
   if (bytes.length >= large) packr.useBuffer(Buffer.allocUnsafeSlow(8192))
   return bytes
@@ -54,6 +56,7 @@ export const packBulk = (frame: Frame): Uint8Array | undefined => {
   for (const hole of frame) bytes += bytesIn(hole)
   if (bytes < large) return undefined
   if (scratch.length < bytes + large) scratch = Buffer.allocUnsafeSlow(bytes + large)
+  check(frame)
   bulk.useBuffer(scratch)
   const packed = bulk.pack(frame)
   // All packers of the library share one buffer: the next small frame must not lie in this one, where it would not stay.
@@ -61,16 +64,16 @@ export const packBulk = (frame: Frame): Uint8Array | undefined => {
   return packed
 }
 
-/** The frame in the first `length` of `bytes`, sharing no memory with them. Throws on anything else than exactly one array. */
+/** The frame in the first `length` of `bytes`, sharing no memory with them. Throws a `TypeError` on anything else than exactly one array of plain data. */
 export const unpack = (bytes: Uint8Array, length: number = bytes.length): Frame => read(copying, bytes, length)
 
 /** The same of bytes that nobody else has or will change: byte arrays in the frame are views of them. */
 export const unpackOwn = (bytes: Uint8Array): Frame => read(viewing, bytes, bytes.length)
 
 const read = (unpackr: Unpackr, bytes: Uint8Array, length: number): Frame => {
+  const issue = issueOf(bytes, length)
+  if (issue !== undefined) throw new TypeError(`not a frame: ${issue}`)
   // From a `Buffer` msgpackr would make `Buffer`s.
   const source = Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes
-  const frame: unknown = unpackr.unpack(source, length)
-  if (!Array.isArray(frame)) throw new TypeError("a frame is an array")
-  return frame
+  return unpackr.unpack(source, length) as Frame
 }

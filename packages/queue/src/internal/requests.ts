@@ -9,7 +9,7 @@
  * would take a piece that is also in the lane fails.
  */
 import type { Word } from "./memory.ts"
-import { LAPPED, type Ring } from "./ring.ts"
+import { LAPPED, type Piece, type Ring } from "./ring.ts"
 import { type Reading, type Rest, Writer } from "./writer.ts"
 
 export interface Rank {
@@ -33,14 +33,18 @@ export class Requests {
   private fullSince = 0
   private readonly tags: Int32Array
   private readonly patience: number
+  private readonly confused: (rank: number) => void
+  private readonly piece: Piece = { length: 0, total: 0, offset: 0 }
   private lapped = 0
   /** How often a rank has been lapped. */
   laps = 0
 
-  constructor(ring: Ring, patience: number) {
+  /** `confused` hears of a rank that has written in its consumed word, or in the ring, what no reader writes; it is to be disconnected. */
+  constructor(ring: Ring, patience: number, confused: (rank: number) => void = () => {}) {
     this.writer = new Writer(ring)
     this.tags = new Int32Array(ring.geometry.tags)
     this.patience = patience
+    this.confused = confused
   }
 
   connect(rank: number, consumed: Word, lane: Writer): void {
@@ -145,6 +149,7 @@ export class Requests {
   /** Laps whoever keeps the next piece out, unless everybody does: then nobody is delayed by another. */
   private lapBlockers(): void {
     const { writer } = this
+    for (const rank of this.ranks.values()) if (!rank.lapped && writer.isLost(rank.reading)) this.confused(rank.rank)
     while (writer.waiting.length > 0) {
       const room = writer.ring.units - writer.wants()
       const blockers = [...this.ranks.values()].filter((rank) => !rank.lapped && writer.lag(rank.reading) > room)
@@ -168,11 +173,12 @@ export class Requests {
     this.lapped++
     this.writer.dismiss(rank.reading)
     while (from !== this.writer.position) {
-      const length = ring.header(from, 0)
+      if (!ring.isSound(from, this.writer.position, this.piece)) return this.confused(rank.rank)
+      const { length, offset, total } = this.piece
       if ((ring.tag(from, rank.rank >>> 5) & (1 << (rank.rank & 31))) !== 0) {
         const piece = new Uint8Array(length)
         ring.read(from, length, piece, 0)
-        rank.lane.append(piece, ring.header(from, 2) >>> 0, ring.header(from, 1) >>> 0)
+        rank.lane.append(piece, offset, total)
       }
       from = (from + ring.size(length)) | 0
     }

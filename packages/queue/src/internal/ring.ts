@@ -37,6 +37,13 @@ export interface Geometry {
   readonly tags: number
 }
 
+/** What a header says. */
+export interface Piece {
+  length: number
+  total: number
+  offset: number
+}
+
 /** Units between two positions. */
 export const distance = (from: number, to: number): number => (to - from) >>> 0
 
@@ -77,15 +84,18 @@ export class Ring {
     return this.header(position, headerWords + index)
   }
 
-  /** Whether the header at `position` is one that a writer made, of a piece that ends by `written`. */
-  isSound(position: number, written: number): boolean {
-    const length = this.header(position, 0)
-    const total = this.header(position, 1)
-    const offset = this.header(position, 2)
-    return this.header(position, 3) === (length ^ total ^ offset ^ seal)
-      && (length >>> 0) <= this.pieceLimit
-      && (offset >>> 0) + (length >>> 0) <= (total >>> 0)
-      && this.size(length) <= distance(position, written)
+  /**
+   * Whether the header at `position` is one that a writer made, of a piece that ends by `written`. Its numbers are in `piece` then: they are read
+   * once, since whoever wrote them may write there again.
+   */
+  isSound(position: number, written: number, piece: Piece): boolean {
+    piece.length = this.header(position, 0) >>> 0
+    piece.total = this.header(position, 1) >>> 0
+    piece.offset = this.header(position, 2) >>> 0
+    return this.header(position, 3) === (piece.length ^ piece.total ^ piece.offset ^ seal)
+      && piece.length <= this.pieceLimit
+      && piece.offset + piece.length <= piece.total
+      && this.size(piece.length) <= distance(position, written)
   }
 
   /** Copies a piece's bytes. */
@@ -140,6 +150,12 @@ export type Taken =
   /** Bytes that no writer of ours made. */
   | "junk"
 
+/** So much memory is got for a frame because a header says that it is that long; more only as the bytes come. */
+const onTrust = 64 * 1024 * 1024
+
+/** Every byte is going to be written, so none has to be zero first. */
+const fresh = (bytes: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
+
 /** Puts a stream's pieces together; they may come by a ring and by a private lane in turn. */
 export class Assembly {
   /** The bytes of the frame that was completed last lie here, from 0 to `length`; valid until the next piece is read. */
@@ -161,26 +177,31 @@ export class Assembly {
     this.bytes = this.scratch
   }
 
-  private memoryFor(bytes: number): Uint8Array {
-    if (bytes <= this.scratch.length) return this.scratch
-    // Every byte is going to be written, so none has to be zero first.
-    if (bytes > this.kept) return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
-    return this.scratch = new Uint8Array(Math.min(this.kept, 2 ** Math.ceil(Math.log2(bytes))))
+  /** Memory for a frame of so many bytes, or for the beginning of one that is so long that its peer has to send it first. */
+  private memoryFor(total: number): Uint8Array {
+    if (total <= this.scratch.length) return this.scratch
+    if (total > this.kept) return fresh(Math.min(total, onTrust))
+    return this.scratch = new Uint8Array(Math.min(this.kept, 2 ** Math.ceil(Math.log2(total))))
   }
 
   /**
    * Whether the piece follows what is there already; if so there is room for it. One that begins a frame always does: the frame before it was
    * given up by its writer.
    */
-  accepts(offset: number, total: number): boolean {
+  accepts({ length, offset, total }: Piece): boolean {
     if (total > this.maximum) return false
     if (offset === 0) {
       this.received = 0
       this.bytes = this.memoryFor(total)
       this.length = total
-      return true
+    } else if (offset !== this.received || total !== this.length) return false
+    const needed = offset + length
+    if (needed > this.bytes.length) {
+      const longer = fresh(Math.min(total, Math.max(needed, this.bytes.length * 2)))
+      longer.set(this.bytes.subarray(0, offset))
+      this.bytes = longer
     }
-    return offset === this.received && total === this.length
+    return true
   }
 
   /** Counts a piece; whether it was the frame's last. */
@@ -212,6 +233,7 @@ export class Reader {
   position: number
   private readonly consumed: Word
   private readonly bit: number
+  private readonly piece: Piece = { length: 0, total: 0, offset: 0 }
 
   /** `rank` is this reader's bit in the tags; `undefined` if every frame is for it. */
   constructor(ring: Ring, consumed: Word, assembly: Assembly, rank?: number) {
@@ -244,21 +266,22 @@ export class Reader {
 
   /** Takes pieces up to the end of the next frame, if all of it is there. */
   take(): Taken {
-    const { assembly, ring } = this
+    const { assembly, piece, ring } = this
     const written = ring.written()
     const start = this.position
     let position = start
+    // No writer is further ahead than the ring is long.
+    const tooFar = distance(position, written) > ring.units
     while (position !== written) {
-      const sound = ring.isSound(position, written)
+      const sound = !tooFar && ring.isSound(position, written, piece)
       const mine = sound && this.isMine(position)
       // The header is only what it seems if it cannot have been overwritten before it was read.
       if ((mine || !sound) && this.load() !== this.position) return "moved"
       if (!sound) return "junk"
-      const length = ring.header(position, 0)
+      const { length, offset } = piece
       const next = (position + ring.size(length)) | 0
       if (mine) {
-        const offset = ring.header(position, 2) >>> 0
-        if (!assembly.accepts(offset, ring.header(position, 1) >>> 0)) return "junk"
+        if (!assembly.accepts(piece)) return "junk"
         ring.read(position, length, assembly.bytes, offset)
         if (ring.geometry.tags > 0) {
           assembly.tag0 = ring.tag(position, 0)

@@ -19,6 +19,8 @@ import { Assembly, Reader } from "./ring.ts"
 import { batch, frameLimit, groupBytes, keptFrame, laneSizes, type Resolved, spinWith } from "./shmOptions.ts"
 import { Writer } from "./writer.ts"
 
+const lostReader = "a position in its lanes that no worker of this version writes"
+
 /** How long a rank may keep the request ring full, in milliseconds. */
 const patience = 50
 
@@ -56,6 +58,8 @@ interface Connection {
   ended: boolean
 }
 
+const waitsInVain = (writer: Writer): boolean => writer.waiting.length > 0 && writer.readers.some((reading) => writer.isLost(reading))
+
 const writerOf = (lane: Layout.Lane): Writer => new Writer(lane.ring, lane.consumed)
 
 export const open = Effect.fnUntraced(function*(layer: Resolved, options: PublisherOptions) {
@@ -73,10 +77,14 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
   const memory = yield* machine.create(folder, ringName, bytes)
   Layout.sign(memory, [options.ranks, layer.ringBytes])
   const bell = yield* Bell.acquire(host, folder, prefix)
-  const requests = new Requests(Layout.group.ring(memory, layer.ringBytes, options.ranks), patience)
   const connections = new Map<number, Connection>()
   /** Closed ones whose workers may still run: they were frozen, or are about to be killed. */
   const strays = new Set<Connection>()
+  const requests = new Requests(
+    Layout.group.ring(memory, layer.ringBytes, options.ranks),
+    patience,
+    (rank) => lose(connections.get(rank)!, lostReader)
+  )
   let timer: NodeJS.Timeout | undefined
 
   const countProcesses = () => memory.store(Layout.group.processes, connections.size + 1)
@@ -119,6 +127,9 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     close(connection, Layout.State.closed)
     options.lost(connection.rank, issue)
   }
+
+  /** What waits for a reader that cannot be where it says would wait for ever. */
+  const isLost = ({ control, private: privately }: Connection): boolean => waitsInVain(control) || waitsInVain(privately)
 
   const receive = (connection: Connection): boolean => {
     const { replies } = connection
@@ -164,6 +175,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       for (const stray of strays) if (overhear(stray)) worked = true
       for (const connection of connections.values()) {
         if (receive(connection)) worked = true
+        if (isLost(connection)) lose(connection, lostReader)
         if (connection.control.ready() || connection.private.ready()) {
           connection.control.flush()
           connection.private.flush()
@@ -268,7 +280,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       const connection = connections.get(rank)
       if (connection === undefined) return
       sent.controls++
-      connection.control.publish(Codec.pack(frame))
+      if (connection.control.publish(Codec.pack(frame)) !== undefined && isLost(connection)) return lose(connection, lostReader)
       connection.ringer.wake()
     },
     connect: (rank, incarnation): Effect.Effect<Handle, QueueError> => Effect.uninterruptible(connect(rank, incarnation)),

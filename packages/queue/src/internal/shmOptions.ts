@@ -3,7 +3,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Os from "node:os"
-import { defaultFolder } from "./files.ts"
+import * as Path from "node:path"
+import { defaultFolder, isName } from "./files.ts"
 import * as Layout from "./layout.ts"
 
 /** What one layer's queues have in common. */
@@ -56,30 +57,37 @@ const processors = Os.availableParallelism()
 /** Microseconds of looking, unless the group has more processes than this machine has processors for us. */
 export const spinWith = (options: Resolved, processes: number): number => processes > processors ? 0 : options.spinMicros
 
-const Power = Schema.Int.check(Schema.isBetween({ minimum: 4096, maximum: 2 ** 30 }))
+const nameOfAFile = Schema.makeFilter((name: string) => isName(name) || "not the name of a segment")
+/** The name of a segment or a doorbell. */
+export const Name = Schema.String.check(nameOfAFile)
+export const Folder = Schema.String.check(Schema.makeFilter((path: string) => Path.isAbsolute(path) || "not the path of a folder"))
+/** The length of a ring. */
+export const Length = Schema.Int.check(
+  Schema.isBetween({ minimum: 4096, maximum: 2 ** 30 }),
+  Schema.makeFilter((bytes: number) => powerOfTwo(bytes) === bytes || "not a power of two")
+)
+const members = {
+  rank: Schema.Natural,
+  ranks: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65536 }))
+}
+const isMember = Schema.makeFilter(({ rank, ranks }: { readonly rank: number; readonly ranks: number }) =>
+  rank < ranks || `no rank ${rank} of ${ranks}`
+)
 
 export const GroupHandle = Schema.Struct({
-  folder: Schema.String,
-  ring: Schema.String,
-  lanes: Schema.String,
-  bell: Schema.String,
-  rank: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 })),
-  incarnation: Schema.Int,
-  ranks: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65536 })),
-  ringBytes: Power,
-  control: Power,
-  private: Power,
-  reply: Power
-})
+  folder: Folder,
+  ring: Name,
+  lanes: Name,
+  bell: Name,
+  incarnation: Schema.Natural,
+  ...members,
+  ringBytes: Length,
+  control: Length,
+  private: Length,
+  reply: Length
+}).check(isMember)
 
-export const PeerHandle = Schema.Struct({
-  folder: Schema.String,
-  segment: Schema.String,
-  bell: Schema.String,
-  rank: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 })),
-  ranks: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65536 })),
-  laneBytes: Power
-})
+export const PeerHandle = Schema.Struct({ folder: Folder, segment: Name, bell: Name, ...members, laneBytes: Length }).check(isMember)
 
 /** What came as a handle is none of ours. */
 export const invalidHandle = (transport: string) => (error: Schema.SchemaError): QueueError =>

@@ -72,8 +72,9 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
   const deliver = (reader: Reader): boolean => {
     if (!alive) return false
     const taken = reader.take()
-    if (taken === "empty" || taken === "part" || taken === "moved") return false
-    if (taken === "junk") {
+    if (taken === "empty" || taken === "part" || (taken === "moved" && reader === ring)) return false
+    // Where this worker stands in a lane of its own is for nobody else to say.
+    if (taken !== "frame") {
       lose("bytes on its lanes that no driver of this version writes")
       return false
     }

@@ -1,17 +1,16 @@
 /** What the two ends of a queue that stands alone share. */
 import * as Schema from "effect/Schema"
-
-const Bytes = Schema.Int.check(Schema.isBetween({ minimum: 4096, maximum: 2 ** 30 }))
+import { Folder, Length, Name } from "./shmOptions.ts"
 
 /** All that a reader needs to attach: plain data. */
 export const Handle = Schema.Struct({
-  folder: Schema.String,
-  segment: Schema.String,
+  folder: Folder,
+  segment: Name,
   /** The writer's doorbell. */
-  bell: Schema.String,
+  bell: Name,
   readers: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1024 })),
-  capacity: Bytes,
-  spinMicros: Schema.Finite
+  capacity: Length,
+  spinMicros: Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 })
 export type Handle = typeof Handle.Type
 

@@ -75,6 +75,11 @@ export class Writer {
     return moved ? 0 : distance(memory.load(index) & ~LAPPED, this.position)
   }
 
+  /** Whether the reader's consumed word is where no reader stands. */
+  isLost(reading: Reading): boolean {
+    return this.lag(reading) > this.ring.units
+  }
+
   /** Whether a piece of so many units fits. */
   fits(units: number): boolean {
     if (distance(this.position, this.limit) >= units) return true

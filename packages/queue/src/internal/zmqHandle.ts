@@ -5,8 +5,12 @@ import { type Handle, QueueError } from "@phalanx/core/MessageQueues"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
+const isPort = Schema.makeFilter((address: string) => {
+  const port = /^tcp:.*:(\d+)$/.exec(address)?.[1]
+  return port === undefined || (Number(port) > 0 && Number(port) < 65536) || `no port ${port}`
+})
 const place = {
-  address: Schema.String.check(Schema.isPattern(/^(tcp:\/\/(\[[0-9a-fA-F:.%\w]+\]|[\w.-]+):\d+|ipc:\/\/\/.+)$/)),
+  address: Schema.String.check(Schema.isPattern(/^(tcp:\/\/(\[[0-9a-fA-F:.%\w]+\]|[\w.-]+):\d{1,5}|ipc:\/\/\/.+)$/), isPort),
   serverKey: Schema.NullOr(Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{40}$/)))
 }
 const Identity = Schema.String.check(Schema.isPattern(/^[0-9a-f]{32}$/))
