@@ -25,7 +25,7 @@ const odd = Worker.make(Odd, Odd.toLayer({ ok: () => Effect.void, refuse: () => 
 const said = (group: string) =>
   Effect.map(Metric.snapshot, (metrics) => {
     const lines = metrics.flatMap(({ attributes, id, state }) => {
-      const { group: of, ...rest } = attributes as Record<string, string>
+      const { group: of, ...rest } = (attributes ?? {}) as Record<string, string>
       if (of !== group) return []
       const value = "count" in state ? Number(state.count) : "value" in state ? Number(state.value) : NaN
       return [[`${id} ${Object.values(rest).join(" ")}`.trim(), value] as const]

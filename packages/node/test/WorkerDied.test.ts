@@ -69,7 +69,7 @@ describe("a worker's death", () => {
       process.kill(pids[0]!, "SIGSTOP")
       const timed = yield* Effect.forkChild(group.exits.print(say("timed"), { timeout: "1 second" }), { startImmediately: true })
       // A timer's turn: by then the driver sleeps.
-      yield* Effect.sleep("20 millis")
+      yield* Effect.timeoutOption(Effect.never, "20 millis")
       process.kill(pids[0]!, "SIGCONT")
       assert.deepStrictEqual(yield* tags(yield* Fiber.join(timed)), ["replied", "CallTimeout", "CallTimeout"])
       const last = yield* Effect.forkChild(group.exits.print(say("last")), { startImmediately: true })
