@@ -36,7 +36,7 @@ export interface Options {
   readonly port?: number | { readonly first: number; readonly last: number } | undefined
   /** Time from SIGTERM to SIGKILL when a worker is to end. Default 2 seconds. */
   readonly grace?: Duration.Input | undefined
-  /** What workers find in their environment besides this process's own. */
+  /** What workers find in their environment besides this process's own and `PHALANX_GROUP`, the group's name. */
   readonly env?: Readonly<Record<string, string>> | undefined
   /** Options of Node for workers: `["--max-old-space-size=512"]`. This process's own are not handed on. Default none. */
   readonly execArgv?: ReadonlyArray<string> | undefined

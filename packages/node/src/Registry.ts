@@ -4,7 +4,8 @@
  *
  * - RE-1: what a killed driver has left is gone when the next group of its user has started.
  * - RE-2: a group whose driver lives is left alone, and those who sweep at once do not harm each other.
- * - RE-3: a process is killed only if its number, its start and its command line are those of a worker of that group.
+ * - RE-3: a process is killed only if its number, its start and its command line are those of a worker of that group, or if it is in such a
+ *   worker's process group and its environment names the group.
  * - RE-4: a folder that is not this user's own is refused; a record that cannot be read is left as it is, with a warning.
  * - RE-5: a driver answers only who knows the group's secret.
  */

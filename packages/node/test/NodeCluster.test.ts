@@ -50,6 +50,7 @@ describe("NodeCluster", () => {
       const { pids } = yield* start(1, { env: { PHALANX_TEST_WORD: "here" }, execArgv: ["--stack-trace-limit=7"] })
       assert.include(environment(pids[0]!), "PHALANX_TEST_WORD=here")
       assert.include(environment(pids[0]!), `PATH=${process.env["PATH"]}`)
+      assert.match(environment(pids[0]!), /(?:^|\0)PHALANX_GROUP=group-[0-9a-f]{8}(?:\0|$)/)
     }).pipe(Effect.scoped))
 
   it.live("keeps its segments in the folder given", () =>

@@ -63,12 +63,28 @@ const leaveDead = (home: string, group: string, change: Partial<Registry.Record>
   return { file }
 }
 
-/** A process with these words in its command line, which ends when it is ended. */
+/** A process with these words in its command line, which leads a process group and ends when it is ended. */
 const processNaming = (...words: ReadonlyArray<string>) =>
   Effect.acquireRelease(
-    Effect.sync(() => spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)", ...words], { stdio: "ignore" })),
+    Effect.sync(() => spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)", ...words], { stdio: "ignore", detached: true })),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   ).pipe(Effect.tap(({ pid }) => eventually("its command line is there", () => argv(pid!).includes(words.at(-1)!))))
+
+/** A process whose group's leader has gone, and the leader's number. */
+const leftBehind = (env: Record<string, string>) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly leader: number; readonly left: number }>((resume) => {
+      const leader = spawn("sh", ["-c", "sleep 1000 > /dev/null & echo $!"], {
+        detached: true,
+        stdio: ["ignore", "pipe", "ignore"],
+        env: { ...process.env, ...env }
+      })
+      let said = ""
+      leader.stdout.setEncoding("utf8").on("data", (text: string) => said += text)
+      leader.once("close", () => resume(Effect.succeed({ leader: leader.pid!, left: Number(said) })))
+    }),
+    ({ left }) => Effect.ignore(Effect.try(() => process.kill(left, "SIGKILL")))
+  )
 
 const entriesIn = (home: string) => filesIn(home).filter((name) => !name.startsWith("."))
 
@@ -202,7 +218,7 @@ describe("a sweep", () => {
       assert.isBelow(Math.min(...times), 1)
     }))
 
-  it.live("RE-3: kills what is left of the group's workers, and no process that only has a number of theirs", () =>
+  it.live("RE-3: kills what is left of the group's workers and of what they have started, and no process that only has a number of theirs", () =>
     Effect.gen(function*() {
       const { home, sweep } = yield* registry
       const group = "left-00000000"
@@ -212,9 +228,19 @@ describe("a sweep", () => {
         yield* processNaming("phalanx", group, "rank", "2")
       ].map(({ pid }) => OsProcess.of(pid!))
       const member = (id: number, process: OsProcess.OsProcess) => ({ id, rank: id, incarnation: 0, ...process })
-      leaveDead(home, group, { members: [member(0, worker!), member(1, other!), member(2, { ...later!, started: later!.started - 1 })] })
+      const [theirs, strange] = [yield* leftBehind({ PHALANX_GROUP: group }), yield* leftBehind({ PHALANX_GROUP: "other-00000000" })]
+      leaveDead(home, group, {
+        members: [
+          member(0, worker!),
+          member(1, other!),
+          member(2, { ...later!, started: later!.started - 1 }),
+          member(3, { pid: theirs.leader, started: 1 }),
+          member(4, { pid: strange.leader, started: 1 })
+        ]
+      })
       const [swept] = yield* sweep
-      assert.deepStrictEqual(swept!.killed, [worker!.pid])
+      assert.deepStrictEqual(swept!.killed, [worker!.pid, theirs.left])
+      assert.deepStrictEqual([lives(theirs.left), lives(strange.left)], [false, true])
       assert.deepStrictEqual([worker!, other!, later!].map(({ pid }) => lives(pid)), [false, true, true])
     }))
 

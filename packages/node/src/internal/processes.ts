@@ -17,6 +17,7 @@ import { closeSync, existsSync } from "node:fs"
 import { hostname } from "node:os"
 import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
+import * as environment from "./environment.ts"
 import * as output from "./output.ts"
 import { SpawnLine } from "./spawnLine.ts"
 import { vitals } from "./vitals.ts"
@@ -176,7 +177,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
           {
             stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe", "pipe", ...(recorder === undefined ? [] : [recorder])],
             detached: true,
-            env: { ...process.env, ...options.env }
+            env: { ...process.env, ...options.env, ...environment.of(group) }
           }
         )
         child.once("spawn", () => {

@@ -38,9 +38,7 @@ export const Record = Schema.Struct({
 })
 export type Record = typeof Record.Type
 
-const Text = Schema.fromJsonString(Record)
-const encode = Schema.encodeSync(Text)
-const decode = Schema.decodeUnknownExit(Text)
+const decode = Schema.decodeUnknownExit(Schema.fromJsonString(Record))
 
 const fileName = "record"
 const mode = 0o600
@@ -50,7 +48,8 @@ const largest = 16 * 1024 * 1024
 export const write = (folder: string, record: Record): void => {
   const fresh = Path.join(folder, `${fileName}.new`)
   try {
-    Fs.writeFileSync(fresh, encode(record), { mode })
+    // Plain data as it is: a schema's encoder costs every start milliseconds to be made.
+    Fs.writeFileSync(fresh, JSON.stringify(record), { mode })
     Fs.renameSync(fresh, Path.join(folder, fileName))
   } catch (cause) {
     Fs.rmSync(fresh, { force: true })

@@ -1,5 +1,5 @@
 /**
- * Removes what a dead driver has left: its workers that still live, its queues' files, its entry in the registry. A driver is dead if nobody
+ * Removes what a dead driver has left: its workers that still live and what they have started, its queues' files, its entry in the registry. A driver is dead if nobody
  * holds its lock, which the sweeper then holds until it is done, so that two sweepers never work on one entry.
  */
 import * as QueueFiles from "@phalanx/queue/QueueFiles"
@@ -9,15 +9,17 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as OsProcess from "../OsProcess.ts"
 import { RegistryError } from "../RegistryError.ts"
+import * as environment from "./environment.ts"
 import * as Lock from "./lock.ts"
 import * as Record from "./record.ts"
+import { pids, stat } from "./stat.ts"
 
 /** What was found of one dead driver and is gone now. */
 export interface Swept {
   /** The group's name, with its random part. */
   readonly group: string
   readonly driver: OsProcess.OsProcess
-  /** Workers that still lived. */
+  /** Processes that still lived. */
   readonly killed: ReadonlyArray<number>
   readonly files: number
   readonly bytes: number
@@ -63,15 +65,21 @@ const isWorker = (group: string) => (member: Record.Member): boolean => {
   return words.includes("phalanx") && words.includes(group)
 }
 
+/** What the group's workers have started and left behind in their process groups. */
+const startedBy = (group: string, workers: ReadonlyArray<Record.Member>): ReadonlyArray<OsProcess.OsProcess> => {
+  const led = new Set(workers.map(({ pid }) => pid))
+  return pids().filter((pid) => !led.has(pid) && led.has(stat(pid).group) && environment.names(pid, group)).map(OsProcess.of)
+}
+
 const kill = Effect.fnUntraced(function*(folder: string, { id, members }: Record.Record) {
-  const left = members.filter(isWorker(id))
+  const left = [...members.filter(isWorker(id)), ...startedBy(id, members)]
   for (const { pid } of left) yield* Effect.ignore(Effect.try(() => process.kill(pid, "SIGKILL")))
   yield* Effect.sync(() => !left.some(OsProcess.lives)).pipe(
     Effect.repeat({ until: (gone) => gone, schedule: Schedule.spaced("2 millis") }),
     Effect.timeoutOrElse({
       duration: patience,
       orElse: () =>
-        failure(folder, `its workers ${left.map(({ pid }) => pid).join(", ")} were killed and are not gone`, "The next start tries again")
+        failure(folder, `its processes ${left.map(({ pid }) => pid).join(", ")} were killed and are not gone`, "The next start tries again")
     })
   )
   return left.map(({ pid }) => pid)
