@@ -1,67 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Snapshot } from "@phalanx/core/Snapshot"
 import * as OsProcess from "@phalanx/node/OsProcess"
-import * as Registry from "@phalanx/node/Registry"
-import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { spawn, spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
-import * as Net from "node:net"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import * as records from "../src/internal/record.ts"
+import { leaveDead, registry } from "./fixtures/registry.ts"
 import { start } from "./fixtures/start.ts"
 import { argv, eventually, filesIn, folder, lives } from "./fixtures/system.ts"
-
-/** A registry in a folder of its own, and what it warns of. */
-const registry = Effect.gen(function*() {
-  const home = yield* folder
-  const warnings: Array<string> = []
-  const logger = Logger.make(({ logLevel, message }) => logLevel === "Warn" && warnings.push(String(message)))
-  const services = yield* Layer.build(Registry.layerAt(home))
-  const service = yield* Effect.provide(Registry.Registry, services)
-  const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.provide(effect, Logger.layer([logger]))
-  return {
-    home,
-    warnings,
-    groups: service.groups,
-    sweep: quietly(service.sweep),
-    enter: (entering: Registry.Entering) => quietly(service.enter(entering))
-  }
-})
-
-/** What a driver leaves that was killed: an entry whose lock nobody holds, and a file. */
-const leaveDead = (home: string, group: string, change: Partial<Registry.Record> = {}): { readonly file: string } => {
-  const segments = Fs.mkdtempSync(join(home, ".segments-"))
-  const [files] = QueueFiles.of(group, "5ec2e7", segments)
-  const entry = join(home, group)
-  Fs.mkdirSync(entry, { mode: 0o700 })
-  Fs.writeFileSync(join(entry, "lock"), "")
-  records.write(entry, {
-    version: 1,
-    id: group,
-    secret: "5ec2e7",
-    epoch: 0,
-    generation: 0,
-    driver: { pid: 1, started: 1 },
-    graceMillis: 0,
-    transport: "shm",
-    files: [files!],
-    mesh: { rank: 1 },
-    entry: "file:///worker.ts",
-    members: [],
-    ...change
-  })
-  const file = join(segments, `${files!.prefix}00000000`)
-  Fs.writeFileSync(file, "segment")
-  return { file }
-}
 
 /** A process with these words in its command line, which leads a process group and ends when it is ended. */
 const processNaming = (...words: ReadonlyArray<string>) =>
@@ -332,71 +280,4 @@ describe("a registry that is not this user's own", () => {
         assert.deepStrictEqual([members, left, after], [[], ["early-00000000"], []])
       }))
   }
-})
-
-describe("asking a driver", () => {
-  const snapshot: Snapshot = {
-    epoch: 2,
-    mesh: { dp: 2 },
-    window: { requests: 64, bytes: 1024 },
-    members: [{
-      id: 0,
-      rank: 0,
-      incarnation: 1,
-      state: "serving",
-      open: [{ id: 7, method: "step", ageMillis: 12.5, admitted: true, abandoned: false }],
-      requests: 1,
-      bytes: 100,
-      waiting: 0
-    }],
-    counters: { late: 0, unexpected: 0, fenced: 0 }
-  }
-  const asked = Effect.gen(function*() {
-    const { enter, groups } = yield* registry
-    yield* enter({ group: "asked-00000000", secret: "00ff", snapshot: () => snapshot })
-    const { groups: [group] } = yield* groups
-    return group!
-  })
-
-  /** Everything that the driver answers to bytes of any kind. */
-  const say = (path: string, bytes: string) =>
-    Effect.callback<string>((resume) => {
-      let heard = ""
-      const socket = Net.connect(path, () => socket.write(bytes)).setEncoding("utf8")
-      socket.on("data", (text: string) => heard += text).on("error", () => {}).on("close", () => resume(Effect.succeed(heard)))
-      return Effect.sync(() => socket.destroy())
-    })
-
-  it.live("RE-5: gives a snapshot to who knows the secret, and to nobody else a byte", () =>
-    Effect.gen(function*() {
-      const group = yield* asked
-      assert.deepStrictEqual(yield* Registry.ask(group), snapshot)
-      const other = { ...group, record: { ...group.record, secret: "00fe" } }
-      assert.match((yield* Effect.flip(Registry.ask(other))).message, /the driver refused to answer/)
-      const socket = join(group.folder, "driver.sock")
-      assert.strictEqual(Fs.statSync(socket).mode & 0o777, 0o600)
-      for (const bytes of ["\n", "hello\n", "{\"secret\":\"00ff\"}\n", "{\"secret\":1,\"ask\":\"snapshot\"}\n", "x".repeat(5000)]) {
-        assert.strictEqual(yield* say(socket, bytes), "")
-      }
-      // Somebody who says nothing keeps nobody from asking, and is left after a while.
-      const silent = yield* Effect.forkChild(say(socket, ""), { startImmediately: true })
-      assert.deepStrictEqual(yield* Registry.ask(group), snapshot)
-      assert.isTrue(Option.isSome(yield* Effect.timeoutOption(Fiber.join(silent), "5 seconds")))
-    }))
-
-  it.live("is an error that says why if it does not answer: busy, gone, or without a word about itself", () =>
-    Effect.gen(function*() {
-      const { enter, groups } = yield* registry
-      yield* enter({ group: "busy-00000000", secret: "00" })
-      yield* enter({ group: "mute-00000000", secret: "00" })
-      const [busy, mute] = (yield* groups).groups
-      // As if its event loop did not get to it: the system connects, nobody answers.
-      const server = Net.createServer().listen(join(busy!.folder, "driver.sock"))
-      yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
-      assert.match(
-        (yield* Effect.flip(Registry.ask(busy!))).message,
-        /the driver did not answer within 1000 ms\. Its event loop is blocked/
-      )
-      assert.match((yield* Effect.flip(Registry.ask(mute!))).message, /ENOENT/)
-    }))
 })
