@@ -190,6 +190,21 @@ describe("restart", () => {
       assert.strictEqual(yield* group.at(3).call.add({ n: 1 }), 1)
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
+  it.live("SU-5: a rank that dies while its state is restored has died once, though the hook fails of it", () =>
+    Effect.gen(function*() {
+      let restores = 0
+      let kill = Effect.void
+      const group = yield* start(Supervision.restart({ max: 2, per: "1 minute", backoff: "1 millis" }), {
+        restore: ({ actor }) => ++restores === 1 ? Effect.andThen(Effect.suspend(() => kill), actor.call.hang()) : Effect.void
+      })
+      kill = group.kill(0)
+      yield* kill
+      yield* until(group, "Restarted")
+      const deaths = yield* Stream.runCollect(Stream.takeUntil(group.events, ({ _tag }) => _tag === "Restarted"))
+      assert.deepStrictEqual(deaths.flatMap((event) => event._tag === "Died" ? [event.died.reason] : []), ["signal", "signal"])
+      assert.strictEqual((yield* group.at(0).call.whoami()).incarnation, 2)
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
   it.live("SU-5: an incarnation that does not get ready is a death of its own, with what its layer failed with", () =>
     Effect.gen(function*() {
       const entry = Worker.make(

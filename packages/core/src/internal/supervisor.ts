@@ -131,15 +131,18 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     if (wait > 0) yield* Effect.sleep(wait)
     const life = yield* lives.begin(member)
     options.changed()
+    let restored: Exit.Exit<void, RestoreFailed> = Exit.void
     if (options.restore !== undefined) {
       member.restoring = true
       const survivors = roster.present.filter((other) => other.died === undefined && !along.has(other)).map(({ rank }) => rank)
-      yield* Effect.mapError(
-        options.restore({ died, rank: member.rank, survivors }),
-        (cause) => new RestoreFailed({ cause })
+      restored = yield* options.restore({ died, rank: member.rank, survivors }).pipe(
+        Effect.mapError((cause) => new RestoreFailed({ cause })),
+        Effect.exit
       )
     }
+    // A death meanwhile has been answered, and what the hook made of it is no other one.
     if (life.over) return
+    yield* restored
     out.revive(member)
     options.tell(GroupEvent.make.Restarted({ rank: member.rank, incarnation: member.incarnation, died }))
   })
