@@ -2,9 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
 import { MessageQueues } from "@phalanx/core/MessageQueues"
+import * as Supervision from "@phalanx/core/Supervision"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Stream from "effect/Stream"
@@ -13,19 +17,22 @@ import { Kind } from "../src/internal/frame.ts"
 
 class Nothing extends RpcGroup.make(Rpc.make("wait")) {}
 
-/** A group of one rank that answers no heartbeat, and whose process is as given; told of until it is dead. */
-const silent = (state: Cluster.Vitals["state"], cpuMillis: () => number) =>
+const waits = Nothing.toLayer({ wait: () => Effect.never })
+
+/** A group of one rank that answers no heartbeat, and whose process is as given. */
+const start = (vitals: () => Cluster.Vitals, options?: Partial<WorkerGroup.Options<typeof Nothing, "rank">>) =>
   Effect.gen(function*() {
     const cluster = yield* Cluster.Cluster
     const queues = yield* MessageQueues
-    const group = yield* WorkerGroup.make(Nothing, {
+    return yield* WorkerGroup.make(Nothing, {
       mesh: Mesh.make({ rank: 1 }),
-      entry: Worker.make(Nothing, Nothing.toLayer({ wait: () => Effect.never })),
-      heartbeat: { every: "1 second", frozen: "5 seconds", unresponsive: "60 seconds" }
+      entry: Worker.make(Nothing, waits),
+      heartbeat: { every: "1 second", frozen: "5 seconds", unresponsive: "60 seconds" },
+      readyWithin: "30 seconds",
+      ...options
     }).pipe(
       Effect.provideService(Cluster.Cluster, {
-        spawn: (options) =>
-          Effect.map(cluster.spawn(options), (process) => ({ ...process, vitals: Effect.sync(() => ({ state, cpuMillis: cpuMillis() })) }))
+        spawn: (options) => Effect.map(cluster.spawn(options), (process) => ({ ...process, vitals: Effect.sync(vitals) }))
       }),
       Effect.provideService(MessageQueues, {
         ...queues,
@@ -36,6 +43,12 @@ const silent = (state: Cluster.Vitals["state"], cpuMillis: () => number) =>
           }))
       })
     )
+  })
+
+/** What is told of it until it is dead. */
+const silent = (state: Cluster.Vitals["state"], cpuMillis: () => number) =>
+  Effect.gen(function*() {
+    const group = yield* start(() => ({ state, cpuMillis: cpuMillis() }))
     yield* TestClock.adjust("2 minutes")
     const events = yield* Stream.runCollect(Stream.takeUntil(group.events, ({ _tag }) => _tag === "Died"))
     return events.flatMap((event): ReadonlyArray<object> =>
@@ -67,5 +80,54 @@ describe("a worker that answers no heartbeat", () => {
         { unresponsive: 0 },
         { _tag: "Silent", state: "unresponsive", millis: 60_000 }
       ])
+    }))
+})
+
+describe("a worker that is started again", () => {
+  /** How its second death was told, and after how many seconds; in its second life its process is as given. */
+  const again = (state: Cluster.Vitals["state"], options: Partial<WorkerGroup.Options<typeof Nothing, "rank">>) =>
+    Effect.gen(function*() {
+      let vitals: Cluster.Vitals = { state: "running", cpuMillis: 0 }
+      const group = yield* start(() => vitals, { supervision: Supervision.restart({ max: 1, per: "1 hour" }), ...options })
+      yield* group.kill(0)
+      yield* Stream.runHead(group.deaths)
+      vitals = { state, cpuMillis: 0 }
+      const began = yield* Clock.currentTimeMillis
+      const failed = yield* Effect.forkChild(Effect.flip(group.failure))
+      while (failed.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
+      const { death, reason } = yield* Fiber.join(failed)
+      return { death, reason, seconds: ((yield* Clock.currentTimeMillis) - began) / 1000 }
+    }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory))
+
+  /** Its first life serves, its second never gets ready. */
+  const stuck = Worker.make(
+    Nothing,
+    Layer.unwrap(
+      Effect.map(
+        Worker.Self,
+        ({ incarnation }) => incarnation === 0 ? waits : Layer.effectDiscard(Effect.never).pipe(Layer.provideMerge(waits))
+      )
+    )
+  )
+
+  it.effect("HB-1: is found if it is frozen while it starts", () =>
+    Effect.gen(function*() {
+      const { death, seconds } = yield* again("stopped", { entry: stuck })
+      assert(death._tag === "Unstarted" && death.issue.includes("frozen"))
+      assert.isAtMost(seconds, 6)
+    }))
+
+  it.effect("may wait while it starts, for as long as that may take", () =>
+    Effect.gen(function*() {
+      const { death, seconds } = yield* again("alive", { entry: stuck })
+      assert(death._tag === "Unstarted" && death.issue.includes("not ready within"))
+      assert.isAtLeast(seconds, 30)
+    }))
+
+  it.effect("HB-1: is found if it is frozen while its state is restored", () =>
+    Effect.gen(function*() {
+      const { reason, seconds } = yield* again("stopped", { restore: ({ actor }) => actor.call.wait() })
+      assert.strictEqual(reason, "frozen")
+      assert.isAtMost(seconds, 6)
     }))
 })

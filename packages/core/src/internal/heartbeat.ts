@@ -47,9 +47,12 @@ export const run = Effect.fnUntraced(function*({ ended, lives, out, roster, sett
   let beat = 0
 
   /** Its process, if it is silent enough to be asked. */
-  const judge = Effect.fnUntraced(function*(member: Member, watch: Watch, silence: number, vitals: Effect.Effect<Cluster.Vitals>) {
+  const judge = Effect.fnUntraced(function*(member: Member, watch: Watch, now: number, vitals: Effect.Effect<Cluster.Vitals>) {
+    const silence = now - watch.heard
     const { cpuMillis, state } = yield* vitals
     if (member.stirred || watch.life.over) return
+    // One that starts may wait for much, but not for somebody to let it go on.
+    if (!lives.serves(member) && state !== "stopped") return void (watch.heard = now)
     watch.cpuMillis ??= cpuMillis
     // On a machine that has too much to do a worker may wait for a processor for long, and is not frozen for that.
     const computes = state === "running" || (state === "alive" && cpuMillis - watch.cpuMillis > tick)
@@ -68,7 +71,7 @@ export const run = Effect.fnUntraced(function*({ ended, lives, out, roster, sett
   const look = Effect.fnUntraced(function*(member: Member, now: number, late: number) {
     const life = lives.of(member)
     const vitals = life?.process?.vitals
-    if (life === undefined || life.over || member.died !== undefined || vitals === undefined) {
+    if (life === undefined || life.over || vitals === undefined) {
       watches.delete(member)
       return now + every
     }
@@ -81,8 +84,8 @@ export const run = Effect.fnUntraced(function*({ ended, lives, out, roster, sett
     // The driver itself may have been held up: time in which it could not have heard an answer does not count.
     watch.heard = Math.min(now, watch.heard + late)
     const silence = now - watch.heard
-    out.send(member, { kind: Kind.Ping, beat })
-    if (silence >= every) yield* judge(member, watch, silence, vitals)
+    if (lives.serves(member)) out.send(member, { kind: Kind.Ping, beat })
+    if (silence >= every) yield* judge(member, watch, now, vitals)
     const deadline = silence < frozen ? frozen : unresponsive
     return Math.min(now + every, watch.heard + Math.max(deadline, silence + 1))
   })

@@ -240,7 +240,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     ended: (life: Life, end: Cluster.End): void => {
       if (closing || life.over) return
       life.over = true
-      if (lives.unready(life, end)) return
+      // One that was found frozen does not end by itself.
+      if (lives.unready(life, end)) return void fork(life.process?.kill("SIGKILL") ?? Effect.void)
       lose(life.member, diedOf(life.member, end))
     },
     close: (): void => {
