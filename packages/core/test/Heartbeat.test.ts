@@ -20,7 +20,11 @@ class Nothing extends RpcGroup.make(Rpc.make("wait")) {}
 const waits = Nothing.toLayer({ wait: () => Effect.never })
 
 /** A group of one rank that answers no heartbeat, and whose process is as given. */
-const start = (vitals: () => Cluster.Vitals, options?: Partial<WorkerGroup.Options<typeof Nothing, "rank">>) =>
+const start = (
+  vitals: () => Cluster.Vitals,
+  options?: Partial<WorkerGroup.Options<typeof Nothing, "rank">>,
+  asked: () => void = () => {}
+) =>
   Effect.gen(function*() {
     const cluster = yield* Cluster.Cluster
     const queues = yield* MessageQueues
@@ -39,7 +43,7 @@ const start = (vitals: () => Cluster.Vitals, options?: Partial<WorkerGroup.Optio
         open: (options) =>
           Effect.map(queues.open(options), (publisher) => ({
             ...publisher,
-            control: (rank, frame) => frame[0] === Kind.Ping ? undefined : publisher.control(rank, frame)
+            control: (rank, frame) => frame[0] === Kind.Ping ? asked() : publisher.control(rank, frame)
           }))
       })
     )
@@ -63,6 +67,14 @@ describe("a worker that answers no heartbeat", () => {
         assert.deepStrictEqual(yield* silent(state, () => 70), [{ _tag: "Silent", state: "frozen", millis: 5000 }])
       }))
   }
+
+  it.effect("HB-1: is asked ten times within its deadline, unless that is an option, so that it is found within a fifth more", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      yield* start(() => ({ state: "running", cpuMillis: 0 }), { heartbeat: { frozen: "20 seconds" } }, () => asked++)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(asked, 10)
+    }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
 
   it.effect("HB-2: is told as unresponsive while its process computes, and dead at the deadline for that", () => {
     let used = 0

@@ -183,9 +183,11 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   membership.ref = yield* SubscriptionRef.make(currentMembership())
   const canBeSilent = roster.all.some((member) => lives.of(member)?.process?.vitals !== undefined)
   if (options.heartbeat !== false && canBeSilent) {
+    const frozen = Duration.toMillis(options.heartbeat?.frozen ?? "5 seconds")
     const settings = {
-      every: Duration.toMillis(options.heartbeat?.every ?? "1 second"),
-      frozen: Duration.toMillis(options.heartbeat?.frozen ?? "5 seconds"),
+      // A worker may stop right after a beat, and is heard until the next.
+      every: options.heartbeat?.every === undefined ? frozen / 10 : Duration.toMillis(options.heartbeat.every),
+      frozen,
       unresponsive: Duration.toMillis(options.heartbeat?.unresponsive ?? "60 seconds")
     }
     yield* Effect.forkScoped(heartbeat.run({ settings, roster, lives, out, ended: supervisor.ended, tell }))
