@@ -1,0 +1,34 @@
+/** Values of workflows as text of a journal. Effect's engine erases the types of what it is given; so does this. */
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import type * as Workflow from "effect/workflow/Workflow"
+import * as JournalErrors from "./journalError.ts"
+
+/** A workflow whose types nobody knows. */
+export type AnyWorkflow = Workflow.Workflow<string, Workflow.AnyStructSchema, Schema.Top, Schema.Top>
+
+interface TextCodec<A> extends Schema.Codec<A, string> {}
+
+/** What a workflow is begun with. */
+export const payload = (workflow: AnyWorkflow) =>
+  Schema.fromJsonString(Schema.toCodecJson(workflow.payloadSchema)) as unknown as TextCodec<object>
+
+/** How a workflow, an activity or a deferred ends. */
+export const exit = (
+  { errorSchema, successSchema }: { readonly successSchema: Schema.Constraint; readonly errorSchema: Schema.Constraint }
+) =>
+  Schema.fromJsonString(Schema.toCodecJson(Schema.Exit(successSchema, errorSchema, Schema.Defect()))) as unknown as TextCodec<
+    Exit.Exit<unknown, unknown>
+  >
+
+/** What a schema cannot encode is its own defect. */
+export const encode = <A>(codec: TextCodec<A>, value: unknown): Effect.Effect<string> =>
+  Effect.orDie(Schema.encodeEffect(codec)(value as A))
+
+/** What cannot be read, named by `what`, is a damaged journal, as a defect. */
+export const decode = <A>(codec: TextCodec<A>, text: string, what: string): Effect.Effect<A> =>
+  Schema.decodeEffect(codec)(text).pipe(
+    Effect.mapError(({ message }) => JournalErrors.make(`read ${what}`, "damaged", message)),
+    Effect.orDie
+  )
