@@ -47,15 +47,21 @@ export class Journal extends Context.Service<Journal, {
   readonly begin: (
     execution: { readonly id: string; readonly workflow: string; readonly payload: string }
   ) => Effect.Effect<Execution, JournalError>
+  /** Writes down how an execution ended; the first result counts. */
   readonly end: (id: string, result: string) => Effect.Effect<void, JournalError>
+  /** Writes down that an execution is to stop. */
   readonly interrupt: (id: string) => Effect.Effect<void, JournalError>
+  /** An execution as it stands. */
   readonly execution: (id: string) => Effect.Effect<Option.Option<Execution>, JournalError>
   /** Executions of a workflow that have no result, the oldest first. */
   readonly unfinished: (workflow: string) => Effect.Effect<ReadonlyArray<Execution>, JournalError>
+  /** What an attempt of an activity ended with. */
   readonly activity: (key: ActivityKey) => Effect.Effect<Option.Option<string>, JournalError>
+  /** Writes that down; the first exit counts. */
   readonly recordActivity: (key: ActivityKey, exit: string) => Effect.Effect<void, JournalError>
+  /** The value of a deferred. */
   readonly deferred: (key: Key) => Effect.Effect<Option.Option<string>, JournalError>
-  /** The first value counts. */
+  /** Writes a value down; the first one counts. */
   readonly recordDeferred: (key: Key, exit: string) => Effect.Effect<void, JournalError>
   /** The deadline that counts, which is the first. */
   readonly clock: (key: Key, deadline: number) => Effect.Effect<number, JournalError>
@@ -68,6 +74,7 @@ export class Journal extends Context.Service<Journal, {
   readonly open: (
     operation: { readonly id: string; readonly group: string; readonly request: string }
   ) => Effect.Effect<Operation, JournalError>
+  /** An operation as it stands. */
   readonly operation: (id: string) => Effect.Effect<Option.Option<Operation>, JournalError>
   /** The operation of a group that has not ended. */
   readonly unended: (group: string) => Effect.Effect<Option.Option<Operation>, JournalError>
@@ -75,6 +82,7 @@ export class Journal extends Context.Service<Journal, {
   readonly decide: (id: string) => Effect.Effect<Operation, JournalError>
   /** Calls an operation off, unless it is `committing`; how it stands then. */
   readonly cancel: (id: string) => Effect.Effect<Operation, JournalError>
+  /** Ends an operation; the first outcome counts. */
   readonly close: (id: string, outcome: string) => Effect.Effect<void, JournalError>
 }>()("@phalanx/elastic/Journal") {}
 
