@@ -4,6 +4,10 @@ import { existsSync } from "node:fs"
 import { enableCompileCache, registerHooks } from "node:module"
 import { dirname, join } from "node:path"
 
+// A driver that is killed while its workers load must not leave them: looked at first, and tied to before anything that takes its time.
+const driver = Number(process.argv.at(-1))
+if (process.ppid !== driver) process.exit(0)
+
 /** In the nearest `node_modules`: it belongs to whoever installed that, so that nobody else can put code there. */
 const cacheFolder = (folder) => {
   const modules = join(folder, "node_modules")
@@ -14,9 +18,8 @@ const cacheFolder = (folder) => {
 const folder = cacheFolder(import.meta.dirname)
 if (folder !== undefined) enableCompileCache(folder)
 
-// Before anything that takes its time: a driver that is killed while its workers load must not leave them.
 const { dieWith } = await import("./parentDeath.ts")
-if (!dieWith(Number(process.argv.at(-1)))) process.exit(0)
+if (!dieWith(driver)) process.exit(0)
 
 // The modules of Effect import each other 2,000 times, which Node's resolver takes 170 ms to follow. They do so by plain relative paths.
 const effect = new URL(".", import.meta.resolve("effect/Effect")).href
