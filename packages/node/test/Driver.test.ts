@@ -24,7 +24,7 @@ const drive = Effect.fnUntraced(function*(how: "runMain" | "plain" | "spin" | "e
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
   child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
-  yield* eventually("the driver tells its workers' pids", () => /^pids .*\n/.test(output), 20_000)
+  yield* eventually("the driver tells its workers' pids", () => /^pids .*\n/.test(output), 40_000)
   const pids = /^pids (.*)\n/.exec(output)![1]!.split(" ").map(Number)
   const gone = (millis: number) =>
     Effect.andThen(
