@@ -11,6 +11,7 @@ import type * as Mesh from "../Mesh.ts"
 import type { Packed, Publisher } from "../MessageQueues.ts"
 import { CallDefect, CallError, CallInterrupted, CallRejected, type Lost, type WorkerDied } from "../WorkerError.ts"
 import type { MethodCodec } from "./codec.ts"
+import type { Elapsed } from "./elapsed.ts"
 import { type Control, control, type FromWorker, Kind, request, restamp, type Trace } from "./frame.ts"
 import type { Member, Roster } from "./roster.ts"
 
@@ -88,8 +89,7 @@ export const make = (options: {
   readonly publisher: () => Publisher
   readonly roster: Roster
   readonly window: Window
-  /** Milliseconds; only differences count. */
-  readonly now: () => number
+  readonly now: Elapsed
 }) => {
   const { now, roster, window } = options
   const counters: Counters = { late: 0, unexpected: 0, fenced: 0 }

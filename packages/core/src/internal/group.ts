@@ -1,7 +1,6 @@
 /**
  * A group's life: opens the queues, starts the ranks, waits until they serve, answers their deaths, ends with its scope.
  */
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,6 +19,7 @@ import { escalate, type Supervision } from "../Supervision.ts"
 import type { SpawnError } from "../WorkerError.ts"
 import * as adverbs from "./adverbs.ts"
 import * as codec from "./codec.ts"
+import * as elapsed from "./elapsed.ts"
 import * as fanOut from "./fanOut.ts"
 import { Kind, readReply } from "./frame.ts"
 import * as heartbeat from "./heartbeat.ts"
@@ -56,7 +56,7 @@ export const make = Effect.fn("WorkerGroup.make")(function*(protocol: RpcGroup.R
 const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Method>, options: Options) {
   const cluster = yield* Cluster.Cluster
   const queues = yield* MessageQueues.MessageQueues
-  const clock = yield* Clock.Clock
+  const now = yield* elapsed.make
   const context = yield* Effect.context<never>()
   const name = `${options.name ?? "group"}-${yield* randomHex(4)}`
   const roster = rosters.make(options.mesh, yield* randomHex(16))
@@ -68,7 +68,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     publisher,
     roster,
     window: { requests: options.window?.requests ?? 64, bytes: options.window?.bytes ?? 16 * 1024 * 1024 },
-    now: () => clock.currentTimeMillisUnsafe()
+    now
   })
 
   // ------------------------------------------------------------------------------------------------ news
@@ -116,7 +116,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     lives,
     rendezvous,
     publisher,
-    clock,
+    now,
     scope: yield* Effect.scope,
     restore: restore === undefined ? undefined : ({ died, rank, survivors }) => {
       const group = over(true)
@@ -190,7 +190,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
       frozen,
       unresponsive: Duration.toMillis(options.heartbeat?.unresponsive ?? "60 seconds")
     }
-    yield* Effect.forkScoped(heartbeat.run({ settings, roster, lives, out, ended: supervisor.ended, tell }))
+    yield* Effect.forkScoped(heartbeat.run({ settings, now, roster, lives, out, ended: supervisor.ended, tell }))
   }
   // Added last, so run first: from here on an end is not a death, and what is open is given up before the processes are told to go.
   yield* Effect.addFinalizer(() =>

@@ -2,10 +2,10 @@
  * Finds workers that are silent. One fiber a group asks each rank from which nothing has come for a beat whether it still answers; calls cost nothing but a flag. Whether a silent
  * worker is frozen or computes is told by its process: its state, and whether its processor time advances.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Cluster from "../Cluster.ts"
 import * as GroupEvent from "../GroupEvent.ts"
+import type { Elapsed } from "./elapsed.ts"
 import type { FanOut } from "./fanOut.ts"
 import { Kind } from "./frame.ts"
 import type { Life, Lives } from "./lives.ts"
@@ -20,6 +20,7 @@ export interface Settings {
 
 export interface Options {
   readonly settings: Settings
+  readonly now: Elapsed
   readonly roster: Roster
   readonly lives: Lives
   readonly out: FanOut
@@ -41,7 +42,7 @@ interface Watch {
 /** Processor time that a frozen process may still be charged with: a tick of the kernel's clock. */
 const tick = 10
 
-export const run = Effect.fnUntraced(function*({ ended, lives, out, roster, settings, tell }: Options) {
+export const run = Effect.fnUntraced(function*({ ended, lives, now, out, roster, settings, tell }: Options) {
   const { every, frozen, unresponsive } = settings
   const watches = new Map<Member, Watch>()
   let beat = 0
@@ -68,37 +69,36 @@ export const run = Effect.fnUntraced(function*({ ended, lives, out, roster, sett
   })
 
   /** Looks at one member; when it has to be looked at again at the latest. */
-  const look = Effect.fnUntraced(function*(member: Member, now: number, late: number) {
+  const look = Effect.fnUntraced(function*(member: Member, time: number, late: number) {
     const life = lives.of(member)
     const vitals = life?.process?.vitals
     if (life === undefined || life.over || vitals === undefined) {
       watches.delete(member)
-      return now + every
+      return time + every
     }
     let watch = watches.get(member)
     if (watch?.life !== life || member.stirred) {
-      watch = { life, heard: now, cpuMillis: undefined, told: false }
+      watch = { life, heard: time, cpuMillis: undefined, told: false }
       watches.set(member, watch)
     }
     member.stirred = false
     // The driver itself may have been held up: time in which it could not have heard an answer does not count.
-    watch.heard = Math.min(now, watch.heard + late)
-    const silence = now - watch.heard
+    watch.heard = Math.min(time, watch.heard + late)
+    const silence = time - watch.heard
     if (lives.serves(member)) out.send(member, { kind: Kind.Ping, beat })
-    if (silence >= every) yield* judge(member, watch, now, vitals)
+    if (silence >= every) yield* judge(member, watch, time, vitals)
     const deadline = silence < frozen ? frozen : unresponsive
-    return Math.min(now + every, watch.heard + Math.max(deadline, silence + 1))
+    return Math.min(time + every, watch.heard + Math.max(deadline, silence + 1))
   })
 
-  let due = (yield* Clock.currentTimeMillis) + every
+  let due = now() + every
   while (true) {
-    const before = yield* Clock.currentTimeMillis
-    yield* Effect.sleep(Math.max(1, due - before))
-    const now = yield* Clock.currentTimeMillis
-    const late = Math.max(0, now - due)
+    yield* Effect.sleep(Math.max(1, due - now()))
+    const time = now()
+    const late = Math.max(0, time - due)
     beat++
-    let next = now + every
-    for (const member of roster.present) next = Math.min(next, yield* look(member, now, late))
+    let next = time + every
+    for (const member of roster.present) next = Math.min(next, yield* look(member, time, late))
     due = next
   }
 })

@@ -2,7 +2,6 @@
  * Answers deaths: tells everybody who has to know, then does what the group's policy says.
  */
 import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -15,6 +14,7 @@ import * as Mesh from "../Mesh.ts"
 import type { Publisher } from "../MessageQueues.ts"
 import type { Restart, Shrink, Supervision } from "../Supervision.ts"
 import { type Death, describe, type Reason, SpawnError, WorkerDied } from "../WorkerError.ts"
+import type { Elapsed } from "./elapsed.ts"
 import type { FanOut } from "./fanOut.ts"
 import * as frame from "./frame.ts"
 import * as intensity from "./intensity.ts"
@@ -37,7 +37,7 @@ export interface Options {
   readonly lives: Lives
   readonly rendezvous: Rendezvous
   readonly publisher: () => Publisher
-  readonly clock: Clock.Clock
+  readonly now: Elapsed
   /** Where restarts run. */
   readonly scope: Scope.Scope
   readonly restore: ((restored: Restored) => Effect.Effect<void, unknown>) | undefined
@@ -76,11 +76,11 @@ const reasonOf = (death: Death): Reason => {
 }
 
 export const make = Effect.fnUntraced(function*(options: Options) {
-  const { clock, lives, out, rendezvous, roster } = options
+  const { lives, out, rendezvous, roster } = options
   const failure = Deferred.makeUnsafe<never, WorkerDied>()
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const restarts = new Map<Member, Fiber.Fiber<unknown, unknown>>()
-  const admit = intensity.make(clock)
+  const admit = intensity.make(options.now)
   let failed = false
   let closing = false
 

@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,6 +8,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { escalate } from "../Supervision.ts"
 import type { Children, Event, Options, Supervised } from "../Supervisor.ts"
+import * as elapsed from "./elapsed.ts"
 import * as intensity from "./intensity.ts"
 
 interface Child {
@@ -32,7 +32,6 @@ const remembered = 256
 
 export const make = Effect.fn("Supervisor.make")(function*(options: Options<Children>) {
   const policy = options.policy ?? escalate
-  const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
   const news = yield* Effect.acquireRelease(PubSub.unbounded<Event>({ replay: remembered }), PubSub.shutdown)
   const tell = (_tag: Event["_tag"], { name, starts }: Child, cause?: unknown): void =>
@@ -82,7 +81,7 @@ export const make = Effect.fn("Supervisor.make")(function*(options: Options<Chil
       ? children
       : children.slice(failed.index)
 
-  const admitted = intensity.make(clock)
+  const admitted = intensity.make(yield* elapsed.make)
   /** One failure after another: whoever is taken along by one is not restarted by its own as well. */
   const supervise = Effect.gen(function*() {
     while (true) {
