@@ -34,12 +34,13 @@ export interface Window {
 }
 
 export interface Open {
-  readonly id: number
+  /** Newer than those of all requests that its member was given before. */
+  id: number
   readonly call: Call
   readonly index: number
   /** What to send; made anew if the group has gone on while it waited. */
   packed: Packed
-  readonly stamp: number
+  stamp: number
   admitted: boolean
   /** Nobody waits for the answer any more; the request keeps its place in the window until it comes. */
   abandoned: boolean
@@ -135,15 +136,25 @@ export const make = (options: {
   const admitWaiting = (member: Member): void => {
     while (member.waiting.length > 0 && fits(member, member.waiting[0]!.packed.bytes)) {
       const next = member.waiting.shift()!
-      if (next.stamp !== roster.stamp) next.packed = restamped(next.packed, member)
+      if (next.stamp !== roster.stamp) next.packed = restamped(next, member)
       admit(member, next)
       options.publisher().publish(next.packed, [member.id])
       handed(next.call)
     }
   }
 
-  const restamped = (packed: Packed, member: Member): Packed =>
-    options.publisher().pack(restamp(options.publisher().unpack(packed), roster.fence, member.incarnation))
+  const restamped = ({ id, packed }: Open, member: Member): Packed =>
+    options.publisher().pack(restamp(options.publisher().unpack(packed), roster.fence, member.incarnation, id))
+
+  /** The calls that restored the member's state went first: what waited gets newer ids, since a worker tells by them what it has been given. */
+  const renumber = (member: Member): void => {
+    for (const open of member.waiting) {
+      member.open.delete(open.id)
+      open.id = nextId++
+      open.stamp = restampedAlways
+      member.open.set(open.id, open)
+    }
+  }
 
   const rejected = (call: Asked, index: number, issue: string): void =>
     call.sink.exit(
@@ -243,18 +254,18 @@ export const make = (options: {
     const stop = (reason?: Lost, index?: number): void => {
       for (const i of index === undefined ? mesh.ranks.keys() : [index]) {
         const member = members[i]
-        const open = member?.open.get(id)
-        if (member === undefined || open === undefined || open.abandoned) continue
+        const open = opened[i]
+        if (member === undefined || open === undefined || open.abandoned || member.open.get(open.id) !== open) continue
         if (!open.admitted) {
           if (reason !== undefined) fail(member, open, reason)
           else {
-            member.open.delete(id)
+            member.open.delete(open.id)
             release(member, open)
           }
           continue
         }
         open.abandoned = true
-        send(member, { kind: Kind.Interrupt, id })
+        send(member, { kind: Kind.Interrupt, id: open.id })
         if (reason !== undefined) open.call.sink.exit(i, Exit.fail(errorOf(open, reason)))
       }
     }
@@ -356,6 +367,7 @@ export const make = (options: {
       member.died = undefined
       member.restoring = false
       member.awaited = false
+      renumber(member)
       admitWaiting(member)
     },
     /** The group ends: what is still open is given up. */
@@ -373,7 +385,11 @@ export const make = (options: {
   }
 }
 export type FanOut = ReturnType<typeof make>
+/** No stamp of a roster. */
+const restampedAlways = -1
 type Request = Parameters<typeof request>[2]
+
+type Encoded = Exit.Success<unknown, unknown> | string
 
 const perRank = <A>(f: () => A): A | string => {
   try {

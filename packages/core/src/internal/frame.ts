@@ -108,8 +108,8 @@ export const request = (fence: Fence, lives: Lives, r: Omit<Request, "kind">): F
   r.generation
 ]
 
-/** The same request for what its members are now: it waited while the group went on. */
-export const restamp = (frame: Frame, fence: Fence, lives: Lives): Frame => frame.with(2, fence.epoch).with(3, lives)
+/** The same request for what its member is now: it waited while the group went on. */
+export const restamp = (frame: Frame, fence: Fence, lives: Lives, id: number): Frame => frame.with(2, fence.epoch).with(3, lives).with(4, id)
 
 /** Bears the former epoch, whose last frame it is. */
 export const epoch = (former: Fence, lives: Lives, e: Omit<Epoch, "kind">): Frame => [
@@ -216,9 +216,10 @@ export const readReply = (frame: Frame, fence: Fence, member: number, life: numb
 export const readDriver = (frame: Frame, fence: Fence, member: number, life: number): FromDriver | Refusal | Early => {
   const [kind, secret, epoch, lives, a, b, payload, replyFrom, headers, trace, generation] = frame
   if (!isCount(kind) || typeof secret !== "string" || !isCount(epoch)) return "malformed"
-  if (secret !== fence.secret || epoch < fence.epoch) return "stale"
-  if ((Array.isArray(lives) ? lives[member] : lives) !== life) return "stale"
-  if (epoch > fence.epoch) return kind === Kind.Request || kind === Kind.Epoch ? "stale" : "early"
+  if (secret !== fence.secret || (Array.isArray(lives) ? lives[member] : lives) !== life) return "stale"
+  // Lanes do not wait for each other: a control frame, which says by number what it means, may come after the epoch in which it was sent, or before.
+  if (epoch !== fence.epoch && (kind === Kind.Request || kind === Kind.Epoch)) return "stale"
+  if (epoch > fence.epoch) return "early"
   if (frame.length !== holes[kind] || !isCount(a)) return "malformed"
   switch (kind) {
     case Kind.Request:
