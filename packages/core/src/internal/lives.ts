@@ -85,6 +85,8 @@ export const make = (options: Options) => {
       current.set(member, life)
       yield* Effect.gen(function*() {
         const handle = yield* options.publisher().connect(member.id, incarnation)
+        // It may have waited while the group went on to another epoch.
+        member.heard = roster.fence.epoch
         const process = life.process = yield* cluster.spawn({
           entry: options.entry,
           identity: {

@@ -78,7 +78,9 @@ export const run = (
     // A layer may use collectives while it is built, so what they need is heard from the first.
     const hold = (frame: MessageQueues.Frame): void => {
       const message = readDriver(frame, fence, member, incarnation)
-      if (typeof message === "object" && isMeeting(message)) group.onControl(message)
+      if (message === "early") early.push(frame)
+      else if (typeof message === "object" && message.kind === Kind.Epoch) enter(message)
+      else if (typeof message === "object" && isMeeting(message)) group.onControl(message)
       else inbox.push(frame)
     }
     receive = hold

@@ -147,19 +147,24 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     options.tell(GroupEvent.make.Restarted({ rank: member.rank, incarnation: member.incarnation, died }))
   })
 
+  /** Whatever its restart comes to now is no news: the member is lost already. */
+  const abandon = (member: Member): void => {
+    const fiber = restarts.get(member)
+    restarts.delete(member)
+    fiber?.interruptUnsafe()
+  }
+
   const startAgain = (members: ReadonlyArray<Member>, died: WorkerDied, wait: number): void => {
     const along = new Set(members)
     for (const member of members) roster.renew(member)
     rendezvous.renew(`rank ${died.rank} is gone: ${describe(died.death)}`)
     for (const member of members) {
-      restarts.get(member)?.interruptUnsafe()
-      const { incarnation } = member
       const fiber = fork(restart(member, died, wait, along))
       restarts.set(member, fiber)
       fiber.addObserver((exit) => {
-        if (restarts.get(member) === fiber) restarts.delete(member)
-        // A later incarnation may have been begun meanwhile.
-        if (exit._tag === "Success" || closing || failed || member.incarnation !== incarnation) return
+        if (restarts.get(member) !== fiber) return
+        restarts.delete(member)
+        if (exit._tag === "Success" || closing || failed) return
         const { issue, stderr } = unstarted(exit.cause)
         lose(member, diedOf(member, { death: { _tag: "Unstarted", issue }, stderr }))
       })
@@ -176,12 +181,18 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     const rest = Array.from({ length: size }, (_, coordinate) => coordinate).filter((coordinate) => coordinate !== lost)
     const staying = Mesh.slice(mesh, { [along]: rest } as {}).ranks.map((rank) => present[rank]!)
     const leaving = present.filter((other) => !staying.includes(other))
-    for (const sibling of leaving) if (sibling !== member && sibling.died === undefined) loseAlong(sibling, died, false)
+    for (const sibling of leaving) {
+      if (sibling === member) continue
+      if (sibling.died === undefined) loseAlong(sibling, died, false)
+      else giveUp(sibling)
+    }
     const former = roster.fence
     roster.resize(Mesh.make({ ...mesh.shape, [along]: size - 1 }), staying)
     const { fence, mesh: { shape } } = roster
+    // One that is being started again learns of it before it serves.
+    const hasLanes = (other: Member) => lives.of(other)?.over === false
     const begins = frame.epoch(former, roster.lives(staying), { epoch: fence.epoch, shape, members: staying.map(({ id }) => id) })
-    options.publisher().publish(options.publisher().pack(begins), staying.filter((each) => each.died === undefined).map(({ id }) => id))
+    options.publisher().publish(options.publisher().pack(begins), staying.filter(hasLanes).map(({ id }) => id))
     rendezvous.renew(`rank ${died.rank} is gone, and the group goes on without it`)
     options.changed()
     options.tell(GroupEvent.make.Resized({ epoch: fence.epoch, shape, left: leaving.map(({ id }) => id) }))
@@ -193,19 +204,38 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const loseAlong = (member: Member, { rank }: WorkerDied, awaited: boolean): void => {
     const death: Death = { _tag: "Killed", signal: "SIGKILL" }
     const stderr = [`ended together with rank ${rank}`]
+    abandon(member)
     news.push(out.lose(member, diedOf(member, { death, reason: "sibling", stderr }), awaited))
+    bury(member)
+  }
+
+  /** A member that is gone will not be started again. */
+  const giveUp = (member: Member): void => {
+    abandon(member)
+    news.push(out.lose(member, member.died!, false))
     bury(member)
   }
 
   /** What callers are to be told. They go on at once, so they hear it when what becomes of the group is settled. */
   const news: Array<() => void> = []
+  /** A death that comes of settling another, such as a start that fails at once, is settled after it. */
+  const deaths: Array<{ readonly member: Member; readonly died: WorkerDied }> = []
+  let settling = false
 
   const lose = (member: Member, died: WorkerDied): void => {
-    settle(member, died)
+    deaths.push({ member, died })
+    if (settling) return
+    settling = true
+    for (let next = deaths.shift(); next !== undefined; next = deaths.shift()) {
+      // It may have been started again together with another one.
+      if (next.died.incarnation === next.member.incarnation) settle(next.member, next.died)
+    }
+    settling = false
     for (const tell of news.splice(0)) tell()
   }
 
   const settle = (member: Member, died: WorkerDied): void => {
+    abandon(member)
     const policy = failed ? undefined : decide(options.policy, died)
     const wait = policy?._tag === "Restart" ? admit(policy) : undefined
     const awaited = policy?._tag === "Restart" && wait !== undefined && policy.calls === "wait"
@@ -218,6 +248,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         if (other.died === undefined) loseAlong(other, died, awaited)
         else {
           other.awaited = awaited
+          abandon(other)
           bury(other)
         }
       }
