@@ -12,7 +12,7 @@ import type { Packed, Publisher } from "../MessageQueues.ts"
 import { CallDefect, CallError, CallInterrupted, CallRejected, type Lost, type WorkerDied } from "../WorkerError.ts"
 import type { MethodCodec } from "./codec.ts"
 import type { Elapsed } from "./elapsed.ts"
-import { type Control, control, type FromWorker, Kind, request, restamp, type Trace } from "./frame.ts"
+import { type Control, control, type FromWorker, Kind, noGeneration, request, restamp, type Trace } from "./frame.ts"
 import type { Member, Roster } from "./roster.ts"
 
 export type CallExit = Exit.Exit<any, CallError<any>>
@@ -187,34 +187,37 @@ export const make = (options: {
     const { fence } = roster
     const lives = roster.lives(members)
     const replyFrom = target.replyFrom === -1 ? -1 : roster.present[target.replyFrom]?.id ?? -1
-    const encode = (input: unknown): Packed | string => {
+    const encode = (input: unknown): Encoded => {
       const encoded = codec.encodePayload(input, context)
-      if (encoded._tag === "Failure") return `the payload does not fit ${method}: ${String(Cause.squash(encoded.cause))}`
-      const packed = pack(
-        request(fence, lives, {
-          id,
-          method,
-          payload: encoded.value,
-          replyFrom,
-          headers: details.headers,
-          trace: details.trace,
-          generation: roster.generation
-        })
-      )
-      if (typeof packed === "string" || packed.bytes <= window.bytes) return packed
-      return `the request is ${packed.bytes} bytes, and a rank takes ${window.bytes} at once; send it in parts, or raise the group's window.bytes`
+      return encoded._tag === "Success" ? encoded : `the payload does not fit ${method}: ${String(Cause.squash(encoded.cause))}`
     }
-    const pack = (frame: ReadonlyArray<unknown>): Packed | string => {
+    const pack = (encoded: Encoded): Packed | string => {
+      if (typeof encoded === "string") return encoded
+      const { headers, trace } = details
+      let packed: Packed
       try {
-        return options.publisher().pack(frame)
+        packed = options.publisher().pack(
+          request(fence, lives, { id, method, payload: encoded.value, replyFrom, headers, trace, generation })
+        )
       } catch (cause) {
         return `the payload cannot be sent: ${cause instanceof Error ? cause.message : String(cause)}`
       }
+      if (packed.bytes <= window.bytes) return packed
+      return `the request is ${packed.bytes} bytes, and a rank takes ${window.bytes} at once; send it in parts, or raise the group's window.bytes`
     }
+    const lostOf = (member: Member): Lost | undefined =>
+      closed ?? (member.awaited || restores && member.restoring ? undefined : member.died)
 
     // Per rank, a payload is a value of its own; else one frame serves all ranks and is encoded once.
     const each = typeof payload === "function"
-    const shared = each ? "" : encode(payload)
+    const encoded = each
+      ? members.map((member, index) => member === undefined ? "" : perRank(() => encode(payload(details.place(index)))))
+      : [encode(payload)]
+    // A call that some ranks are not given must not let the others wait for them in a collective.
+    const whole = encoded.every((value) => typeof value !== "string")
+      && members.every((member) => member !== undefined && lostOf(member) === undefined)
+    const generation = whole ? roster.generation : noGeneration
+    const shared = each ? "" : pack(encoded[0]!)
     const at: Array<number> = []
     const opened: Array<Open | undefined> = []
     for (let index = 0; index < mesh.ranks.length; index++) {
@@ -224,9 +227,9 @@ export const make = (options: {
         handed(call)
         continue
       }
-      const packed = each ? perRank(() => encode(payload(details.place(index)))) : shared
+      const packed = each ? pack(encoded[index]!) : shared
       const restored = restores && member.restoring
-      const lost = closed ?? (member.awaited || restored ? undefined : member.died)
+      const lost = lostOf(member)
       if (typeof packed === "string" || lost !== undefined) {
         if (typeof packed === "string") rejected(call, index, packed)
         else call.sink.exit(index, Exit.fail(new CallError({ method, rank: member.rank, reason: lost! })))

@@ -68,7 +68,7 @@ export interface Request {
   readonly replyFrom: number
   readonly headers: ReadonlyArray<readonly [string, string]> | null
   readonly trace: Trace | null
-  /** Of the collectives, when the call was made: its handlers meet in that one or not at all. */
+  /** Of the collectives, when the call was made: its handlers meet in that one or not at all. `noGeneration`: not at all. */
   readonly generation: number
 }
 /** Another membership: requests before it are of the former epoch, those after it of this one. */
@@ -79,6 +79,9 @@ export interface Epoch {
   /** The members' ids in rank order. */
   readonly members: ReadonlyArray<number>
 }
+/** Of a request that not every rank of its call is given. */
+export const noGeneration = -1
+
 /** What only a control lane carries. */
 export type Control =
   | { readonly kind: typeof Kind.Interrupt; readonly id: number }
@@ -224,7 +227,7 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
   switch (kind) {
     case Kind.Request:
       return typeof b === "string" && (replyFrom === -1 || isCount(replyFrom)) && (headers === null || isHeaders(headers)) &&
-          (trace === null || isTrace(trace)) && isCount(generation)
+          (trace === null || isTrace(trace)) && (generation === noGeneration || isCount(generation))
         ? {
           kind,
           id: a,

@@ -11,7 +11,7 @@ import type { Collectives, Communicator, Numbers, Reduction } from "../Collectiv
 import type { Record } from "../FlightRecorder.ts"
 import * as MessageQueues from "../MessageQueues.ts"
 import * as collectives from "./collectives.ts"
-import { type Control, type FromWorker, Kind } from "./frame.ts"
+import { type Control, type FromWorker, Kind, noGeneration } from "./frame.ts"
 import { Generation } from "./self.ts"
 
 export interface Options {
@@ -89,7 +89,14 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         const asked = fiber.getRef(Generation) ?? current.number
         if (asked > current.number) renew(asked, "another generation has begun")
         record("collective", asked, operation)
-        return asked < current.number ? Effect.fail(new CollectiveAborted({ operation, generation: asked, issue })) : f(at())
+        if (asked >= current.number) return f(at())
+        return Effect.fail(
+          new CollectiveAborted({
+            operation,
+            generation: asked,
+            issue: asked === noGeneration ? "not every rank was given the call that this one answers" : issue
+          })
+        )
       })
     return {
       get index() {
