@@ -30,7 +30,18 @@ export interface MethodCodec {
   readonly decodeExit: Coder
 }
 
+const made = new WeakMap<Rpc.AnyWithProps, MethodCodec>()
+
+/** The codec of a method: made once, however many groups and workers of a process have it. */
 export const make = (rpc: Rpc.AnyWithProps): MethodCodec => {
+  const known = made.get(rpc)
+  if (known !== undefined) return known
+  const codec = derive(rpc)
+  made.set(rpc, codec)
+  return codec
+}
+
+const derive = (rpc: Rpc.AnyWithProps): MethodCodec => {
   const streams = RpcSchema.isStreamSchema(rpc.successSchema)
   const payload = plain(rpc.payloadSchema)
   const success = plain(streams ? Schema.Void : rpc.successSchema)

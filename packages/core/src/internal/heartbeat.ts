@@ -48,12 +48,12 @@ export const run = Effect.fnUntraced(function*({ ended, lives, now, out, roster,
   let beat = 0
 
   /** Its process, if it is silent enough to be asked. */
-  const judge = Effect.fnUntraced(function*(member: Member, watch: Watch, now: number, vitals: Effect.Effect<Cluster.Vitals>) {
-    const silence = now - watch.heard
+  const judge = Effect.fnUntraced(function*(member: Member, watch: Watch, time: number, vitals: Effect.Effect<Cluster.Vitals>) {
+    const silence = time - watch.heard
     const { cpuMillis, state } = yield* vitals
     if (member.stirred || watch.life.over) return
     // One that starts may wait for much, but not for somebody to let it go on.
-    if (!lives.serves(member) && state !== "stopped") return void (watch.heard = now)
+    if (!lives.serves(member) && state !== "stopped") return void (watch.heard = time)
     watch.cpuMillis ??= cpuMillis
     // On a machine that has too much to do a worker may wait for a processor for long, and is not frozen for that.
     const computes = state === "running" || (state === "alive" && cpuMillis - watch.cpuMillis > tick)
