@@ -275,8 +275,9 @@ export class Reader {
     while (position !== written) {
       const sound = !tooFar && ring.isSound(position, written, piece)
       const mine = sound && this.isMine(position)
-      // The header is only what it seems if it cannot have been overwritten before it was read.
-      if ((mine || !sound) && this.load() !== this.position) return "moved"
+      // The header is only what it seems if it cannot have been overwritten before it was read. A load would not do: nothing keeps it behind the
+      // plain reads before it.
+      if ((mine || !sound) && !this.commit(this.position)) return "moved"
       if (!sound) return "junk"
       const { length, offset } = piece
       const next = (position + ring.size(length)) | 0
