@@ -9,7 +9,7 @@
  * would take a piece that is also in the lane fails.
  */
 import type { Word } from "./memory.ts"
-import { LAPPED, type Piece, type Ring } from "./ring.ts"
+import type { Piece, Ring } from "./ring.ts"
 import { type Reading, type Rest, Writer } from "./writer.ts"
 
 export interface Rank {
@@ -57,10 +57,8 @@ export class Requests {
     if (entry === undefined) return
     this.ranks.delete(rank)
     if (entry.lapped) this.lapped--
-    this.writer.dismiss(entry.reading)
     // A reader that runs on must not take for its own what lies there later.
-    const { consumed } = entry.reading
-    consumed.memory.store(consumed.index, this.writer.position | LAPPED)
+    this.writer.dismiss(entry.reading)
     this.withdraw(rank, () => {})
   }
 
@@ -160,18 +158,11 @@ export class Requests {
   }
 
   private lap(rank: Rank): void {
-    const { consumed } = rank.reading
     const { ring } = this.writer
-    let from = consumed.memory.load(consumed.index)
-    for (;;) {
-      const found = consumed.memory.compareExchange(consumed.index, from, from | LAPPED)
-      if (found === from) break
-      from = found
-    }
+    let from = this.writer.dismiss(rank.reading)
     rank.lapped = true
     this.laps++
     this.lapped++
-    this.writer.dismiss(rank.reading)
     while (from !== this.writer.position) {
       if (!ring.isSound(from, this.writer.position, this.piece)) return this.confused(rank.rank)
       const { length, offset, total } = this.piece

@@ -99,8 +99,8 @@ export const make = Effect.fnUntraced(function*(options: Making) {
 
   const remove = (slot: Slot, state: number): void => {
     slots.delete(slot.reader)
-    writer.dismiss(slot.reading)
     memory.store(Layout.queue.state(slot.reader), state)
+    writer.dismiss(slot.reading)
     slot.ringer.wake()
     slot.ringer.close()
     advance()

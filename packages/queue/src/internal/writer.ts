@@ -56,9 +56,16 @@ export class Writer {
     return reading
   }
 
-  dismiss(reading: Reading): void {
-    const index = this.readers.indexOf(reading)
-    if (index >= 0) this.readers.splice(index, 1)
+  /** The reader takes nothing more from the ring: its word is marked, so that what it copies just now is void. Answers where it stood. */
+  dismiss(reading: Reading): number {
+    const place = this.readers.indexOf(reading)
+    if (place >= 0) this.readers.splice(place, 1)
+    const { index, memory } = reading.consumed
+    for (let from = memory.load(index);;) {
+      const found = memory.compareExchange(index, from, from | LAPPED)
+      if (found === from) return from
+      from = found
+    }
   }
 
   private names(tags: ArrayLike<number>, rank: number): boolean {
