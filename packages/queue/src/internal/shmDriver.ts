@@ -106,6 +106,8 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     connection.memory.store(Layout.rank.state, state)
     connection.ringer.wake()
     connection.ringer.close()
+    // It may have kept room that others wait for, and it may have died between taking this process's parked word and ringing.
+    poller.look()
     Effect.runFork(Scope.close(connection.scope, Exit.void))
   }
 
