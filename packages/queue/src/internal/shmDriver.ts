@@ -272,11 +272,14 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       const shm = packed as ShmPacked
       sent.frames++
       sent.bytes += shm.bytes
+      const others = requests.writer.waiting.length > 0
       if (!requests.takesAtOnce(shm.bytes)) shm.keep()
       requests.publish(shm.data, ranks, now)
       if (unpublished === shm) unpublished = undefined
       if (requests.writer.waiting.length > 0 && timer === undefined) flushRequests()
-      for (let index = 0; index < ranks.length; index++) connections.get(ranks[index]!)?.ringer.wake()
+      // What had to wait for room may have gone into the ring before this frame, for whichever ranks.
+      if (others) { for (const connection of connections.values()) connection.ringer.wake() }
+      else for (let index = 0; index < ranks.length; index++) connections.get(ranks[index]!)?.ringer.wake()
     },
     control: (rank, frame) => {
       const connection = connections.get(rank)
