@@ -92,8 +92,10 @@ export class Writer {
     if (distance(this.position, this.limit) >= units) return true
     let lag = 0
     for (const reading of this.readers) lag = Math.max(lag, this.lag(reading))
-    this.limit = (this.position + this.ring.units - lag) | 0
-    return this.ring.units - lag >= units
+    // A reader whose word says what cannot be leaves no room.
+    const room = Math.max(0, this.ring.units - lag)
+    this.limit = (this.position + room) | 0
+    return room >= units
   }
 
   /** Bytes of the next piece of a rest of so many bytes. */
