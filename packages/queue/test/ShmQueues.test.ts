@@ -9,6 +9,7 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Crypto from "node:crypto"
 import * as Files from "../src/internal/files.ts"
+import { awaited as awaitedBy } from "../src/internal/doorbell.ts"
 import * as Layout from "../src/internal/layout.ts"
 import { MappedMemory } from "../src/internal/memory.ts"
 import * as Segment from "../src/internal/segment.ts"
@@ -270,7 +271,7 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
       const data = group.handles[0]!.data as unknown as { folder: string; ring: string; ringBytes: number }
       const words = new MappedMemory(yield* Segment.attach(data.folder, data.ring, Layout.group.bytes(data.ringBytes)))
       const asleepFor = (frames: number) =>
-        Effect.repeat(Effect.suspend(() => Effect.as(Effect.yieldNow, words.load(Layout.group.driverParked))), {
+        Effect.repeat(Effect.suspend(() => Effect.as(Effect.yieldNow, awaitedBy(words.load(Layout.group.driverParked)))), {
           until: (left) => left === frames
         })
       const change = (to: number) => {

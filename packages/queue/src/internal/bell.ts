@@ -66,7 +66,7 @@ export class LazyRinger {
   }
 
   private open(): Doorbell.Ringer | undefined {
-    if (this.parked.memory.load(this.parked.index) === 0) return undefined
+    if (Doorbell.awaited(this.parked.memory.load(this.parked.index)) === 0) return undefined
     if (this.ringer === undefined && !this.broken) {
       try {
         this.ringer = new Doorbell.Ringer(this.machine.wake(this.folder, this.name()), this.parked)

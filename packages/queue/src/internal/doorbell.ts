@@ -83,6 +83,33 @@ export const find = (folder: string, name: string): Bell => {
   }
 }
 
+/*
+ * A parked word says in its lower bits for how many messages its process sleeps, and above them which sleep it is. Whoever brings the last of them
+ * rings before it takes the word down, so that nothing is lost if it dies or is stopped in between; and as no sleep has the number of
+ * another, it cannot take down the word of a later one.
+ */
+const countBits = 12
+const mostCounted = (1 << countBits) - 1
+
+/** For how many messages somebody sleeps whose parked word holds this; 0: nobody does. */
+export const awaited = (word: number): number => word & mostCounted
+
+/** A parked word of this process. */
+export class Bed {
+  private readonly word: Word
+  private sleeps = 0
+
+  constructor(word: Word) {
+    this.word = word
+  }
+
+  /** How many messages are to come before this process has something to do, at the most; 0: it is awake. */
+  park(messages: number): void {
+    const { index, memory } = this.word
+    memory.store(index, messages === 0 ? 0 : (++this.sleeps << countBits) | Math.min(messages, mostCounted))
+  }
+}
+
 /** Another process's doorbell, and the word that says whether it has to be rung. */
 export class Ringer {
   private readonly bell: Bell
@@ -93,27 +120,25 @@ export class Ringer {
     this.parked = parked
   }
 
-  /**
-   * To be called after something that the sleeper may wait for was published. The parked word counts how many times that has to be before the
-   * sleeper has anything to do; the last one rings.
-   */
+  /** To be called after something that the sleeper may wait for was published: counts it, and rings if it was the last. */
   wake(): void {
     const { index, memory } = this.parked
-    for (let left = memory.load(index); left > 0;) {
-      const seen = memory.compareExchange(index, left, left - 1)
-      if (seen === left) return left === 1 ? this.bell.ring() : undefined
-      left = seen
+    for (let seen = memory.load(index); awaited(seen) > 0;) {
+      const isLast = awaited(seen) === 1
+      if (isLast) this.bell.ring()
+      const found = memory.compareExchange(index, seen, seen - 1)
+      if (isLast || found === seen) return
+      seen = found
     }
   }
 
   /** Wakes the sleeper whatever it waits for. */
   rouse(): void {
     const { index, memory } = this.parked
-    for (let left = memory.load(index); left > 0;) {
-      const seen = memory.compareExchange(index, left, 0)
-      if (seen === left) return this.bell.ring()
-      left = seen
-    }
+    const seen = memory.load(index)
+    if (awaited(seen) === 0) return
+    this.bell.ring()
+    memory.compareExchange(index, seen, seen - awaited(seen))
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import { Bed } from "./doorbell.ts"
 import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
@@ -77,6 +78,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
   const memory = yield* machine.create(folder, ringName, bytes)
   Layout.sign(memory, [options.ranks, layer.ringBytes])
   const bell = yield* Bell.acquire(host, folder, prefix)
+  const sleep = new Bed({ memory, index: Layout.group.driverParked })
   const connections = new Map<number, Connection>()
   /** Closed ones whose workers may still run: they were frozen, or are about to be killed. */
   const strays = new Set<Connection>()
@@ -200,7 +202,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       return requests.ready()
     },
     // A fan-out needs a reply from each rank: the last of them rings, not each.
-    park: (parked) => memory.store(Layout.group.driverParked, parked === 0 ? 0 : Math.max(1, options.awaited?.() ?? 1)),
+    park: (parked) => sleep.park(parked === 0 ? 0 : Math.max(1, options.awaited?.() ?? 1)),
     spin: () => spinWith(layer, connections.size + 1)
   }
   yield* Effect.acquireRelease(

@@ -2,6 +2,7 @@
 import type { Handle, PeerLanes, Peers, PeersOptions } from "@phalanx/core/MessageQueues"
 import * as Effect from "effect/Effect"
 import * as Bell from "./bell.ts"
+import { Bed } from "./doorbell.ts"
 import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
@@ -76,6 +77,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
       if (rank !== self && to?.has(rank) !== false) others.push(yield* link(handles[rank]!, rank))
     }
     const byRank = new Map(others.map((peer) => [peer.rank, peer]))
+    const sleep = new Bed({ memory, index: Layout.peers.parked })
     const source: Source = {
       poll: () => {
         let worked = false
@@ -91,7 +93,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
       },
       ready: () => others.some((peer) => (!peer.lost && peer.reader.ready()) || peer.writer.ready()),
       // An exchange needs a message from each peer: the last of them rings, not each.
-      park: (parked) => memory.store(Layout.peers.parked, parked === 0 ? 0 : Math.max(1, options.awaited?.() ?? 1)),
+      park: (parked) => sleep.park(parked === 0 ? 0 : Math.max(1, options.awaited?.() ?? 1)),
       spin: () => spinWith(layer, ranks)
     }
     yield* Effect.acquireRelease(Effect.sync(() => poller.add(source)), () => Effect.sync(() => poller.drop(source)))

@@ -4,6 +4,7 @@ import { QueueError } from "@phalanx/core/QueueError"
 import * as Effect from "effect/Effect"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import { Bed } from "./doorbell.ts"
 import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
@@ -45,6 +46,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
     requests,
     data.rank
   )
+  const sleep = new Bed({ memory, index: Layout.rank.parked })
   const replies = new Writer(replyLane.ring, replyLane.consumed)
   let flushed: Array<() => void> = []
   let alive = true
@@ -138,7 +140,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
     ready: () =>
       control.ready() || privately.ready() || ((ring.load() & LAPPED) === 0 && ring.ready()) || replies.ready()
       || memory.load(Layout.rank.state) !== Layout.State.attached,
-    park: (parked) => memory.store(Layout.rank.parked, parked),
+    park: (parked) => sleep.park(parked),
     spin: () => spinWith(layer, ringMemory.load(Layout.group.processes))
   }
 

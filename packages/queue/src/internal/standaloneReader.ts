@@ -7,6 +7,7 @@ import * as Stream from "effect/Stream"
 import process from "node:process"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import { Bed } from "./doorbell.ts"
 import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
@@ -36,6 +37,7 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
   const bell = yield* Bell.acquire(host, folder, Files.prefixOf(segment))
   const writer = new Bell.LazyRinger(machine, folder, () => handle.bell, { memory, index: Layout.queue.writerParked })
   yield* Effect.addFinalizer(() => Effect.sync(() => writer.close()))
+  const sleep = new Bed({ memory, index: Layout.queue.parked(index) })
   const state = Layout.queue.state(index)
   const ring = Layout.queue.ring(memory, readers, capacity)
   const reader = new Reader(ring, { memory, index: Layout.queue.consumed(index) }, new Assembly(frameLimit, keptBytes))
@@ -84,7 +86,7 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
     ready: () =>
       (takers.length > 0 && (reader.ready() || closed()))
       || (readying.length > 0 && memory.load(Layout.queue.phase) !== Phase.attaching),
-    park: (parked) => memory.store(Layout.queue.parked(index), takers.length + readying.length > 0 ? parked : 0),
+    park: (parked) => sleep.park(takers.length + readying.length > 0 ? parked : 0),
     spin: () => takers.length === 0 ? 0 : spinWith(layer, readers + 1)
   }
 

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Crypto from "node:crypto"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
+import { Bed } from "./doorbell.ts"
 import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
@@ -120,6 +121,7 @@ export const make = Effect.fnUntraced(function*(options: Making) {
     return false
   }
 
+  const sleep = new Bed({ memory, index: Layout.queue.writerParked })
   const source: Source = {
     poll: () => {
       const worked = writer.ready() || someoneLeft()
@@ -131,7 +133,7 @@ export const make = Effect.fnUntraced(function*(options: Making) {
       return worked
     },
     ready: () => writer.ready() || someoneLeft() || (memory.load(Layout.queue.phase) === Phase.attaching && isReady()),
-    park: (parked) => memory.store(Layout.queue.writerParked, parked),
+    park: (parked) => sleep.park(parked),
     // A writer that nobody keeps waiting has nothing to look for.
     spin: () => writer.waiting.length === 0 ? 0 : spinWith(layer, readers + 1)
   }

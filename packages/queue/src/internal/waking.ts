@@ -29,6 +29,7 @@ const ask = (memory: MappedMemory, ringers: ReadonlyArray<Doorbell.Ringer>, roun
   let round = 0
   let started = 0
   let done = () => {}
+  const bed = new Doorbell.Bed({ memory, index: askerParked })
   const isAnswered = () => ringers.every((_, rank) => memory.load(answered(rank)) === round)
   const next = () => {
     round++
@@ -45,9 +46,9 @@ const ask = (memory: MappedMemory, ringers: ReadonlyArray<Doorbell.Ringer>, roun
         if (micros.length === rounds) return done()
         next()
       } else {
-        memory.store(askerParked, 1)
+        bed.park(1)
         if (!isAnswered()) return
-        memory.store(askerParked, 0)
+        bed.park(0)
       }
     }
   }

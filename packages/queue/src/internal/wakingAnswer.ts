@@ -15,6 +15,7 @@ const answer = Effect.gen(function*() {
   const { askerBell, bell, folder, lookMillis, processes, rank, segment } = yield* invited
   const memory = new MappedMemory(yield* Segment.attach(folder, segment, segmentBytes(processes)))
   const asker = new Doorbell.Ringer(Doorbell.find(folder, askerBell), { memory, index: askerParked })
+  const bed = new Doorbell.Bed({ memory, index: parked(rank) })
   let seen = 0
   const look = () => {
     for (;;) {
@@ -24,9 +25,9 @@ const answer = Effect.gen(function*() {
         memory.store(answered(rank), now)
         asker.wake()
       } else if (!changes(memory, asked, seen, lookMillis)) {
-        memory.store(parked(rank), 1)
+        bed.park(1)
         if (memory.load(asked) === seen) return
-        memory.store(parked(rank), 0)
+        bed.park(0)
       }
     }
   }
