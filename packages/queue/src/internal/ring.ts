@@ -13,8 +13,8 @@
  * - RG-1: bytes at or after a reader's consumed word are not overwritten while that word is unchanged.
  * - RG-2: a reader has a piece if and only if it moves its consumed word over it by a compare-exchange that succeeds; what it copied before
  *   a failed one is void, because the writer may have overwritten it meanwhile.
- * - RG-3: the writer moves a reader's consumed word only by a compare-exchange, and only past pieces that it passes on by another way, or
- *   that do not name this reader.
+ * - RG-3: the writer moves a reader's consumed word only by a compare-exchange, unless it has marked it, and only past pieces that it passes on
+ *   by another way, or that do not name this reader.
  */
 import type { Memory, Word } from "./memory.ts"
 
