@@ -34,7 +34,7 @@ const corpusOf = (module: string, decoder: string): string => join(root, dirname
 
 /** The name of a file. */
 const slug = (outcome: string): string =>
-  signature(outcome).toLowerCase().replace(/[^a-z0-9#]+/g, "-").replace(/#/g, "n").replace(/^-|-$/g, "").slice(0, 60)
+  signature(outcome).toLowerCase().replace(/[^a-z0-9#]+/g, "-").replace(/#/g, "n").replace(/^-|-$/g, "").slice(0, 60) || "empty"
 
 /** The process of one decoder. */
 const alone = async (module: string, name: string, trying: string): Promise<void> => {
@@ -66,6 +66,7 @@ const alone = async (module: string, name: string, trying: string): Promise<void
   process.stdout.write(
     JSON.stringify({ ...report, failures: report.failures.map((failure) => ({ ...failure, input: write(failure.input) })), kept })
   )
+  await decoder.close?.()
 }
 
 /** What its process may take for one input before it is taken for lost. */

@@ -29,3 +29,10 @@ export const isPlain = (value: unknown, depth = 256): boolean => {
   }
   return Reflect.ownKeys(value).every((key) => typeof key === "string" && isPlain((value as any)[key], depth - 1))
 }
+
+/** The part of a value that another one has, too: what a schema does not know it leaves out. */
+export const known = (text: any, value: any): unknown => {
+  if (Array.isArray(text)) return text.map((item, index) => known(item, value[index]))
+  if (typeof text !== "object" || text === null || text instanceof Uint8Array) return text
+  return Object.fromEntries(Object.keys(value).map((key) => [key, known(text[key], value[key])]))
+}

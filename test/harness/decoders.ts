@@ -1,17 +1,21 @@
 /** The tests of a package's decoders: its corpus, then inputs near it. */
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import { join } from "node:path"
 import { campaign, type Decoder, examine, samples } from "./fuzz.ts"
 import { write } from "./mutate.ts"
 
 /** Takes seconds, not hours: `pnpm fuzz` goes on from here. */
-const inputs = 400
+const most = 400
+const fewer = 50
 
 /** `modules` are those of `folder/fuzz`; the corpus lies in `folder/corpus`. */
 export const hold = (folder: string, ...modules: ReadonlyArray<Record<string, Decoder>>): void => {
   for (const decoder of modules.flatMap((module) => Object.values(module))) {
+    const inputs = decoder.slow === true ? fewer : most
     const corpus = samples(join(folder, "corpus", decoder.name))
     describe(`the decoder ${decoder.name}`, () => {
+      afterAll(() => decoder.close?.())
+
       it(`FZ-5: makes of each of ${corpus.length} kept inputs what it made before`, async () => {
         assert.isNotEmpty(corpus)
         for (const { file, input, outcome } of corpus) {

@@ -11,6 +11,8 @@ import { Random, seedOf } from "./random.ts"
 /** A decoder with what is promised of it. */
 export interface Decoder {
   readonly name: string
+  /** An input takes milliseconds: tests try fewer. */
+  readonly slow?: boolean
   /** An input as its encoder makes it: the decoder accepts it. */
   readonly sample: (random: Random) => unknown
   /** Another input near one that there is. Default: a change anywhere in the value. */
@@ -20,6 +22,8 @@ export interface Decoder {
    * breaks its promise: `Broken` with a sentence, or whatever the decoder itself threw and should not have.
    */
   readonly judge: (input: any) => string | Promise<string>
+  /** Gives back what it holds. */
+  readonly close?: () => Promise<void>
 }
 
 /** A promise that does not hold. */

@@ -1,4 +1,6 @@
 import { hold } from "../../../test/harness/decoders.ts"
+import * as collectives from "./fuzz/collectives.ts"
 import * as frames from "./fuzz/frames.ts"
+import * as payloads from "./fuzz/payloads.ts"
 
-hold(import.meta.dirname, frames)
+hold(import.meta.dirname, frames, payloads, collectives)

@@ -10,7 +10,7 @@ import { stat, tickMillis } from "./internal/stat.ts"
 export const OsProcess = Schema.Struct({
   pid: Schema.Int.check(Schema.isGreaterThan(0)),
   /** In clock ticks after the machine's start; 0 where the system does not tell. */
-  started: Schema.Int
+  started: Schema.Natural
 })
 export type OsProcess = typeof OsProcess.Type
 

@@ -32,6 +32,9 @@ const hash = (words: ReadonlyArray<number>): number => {
   return value >>> 0
 }
 
+/** For how many communicators messages are kept before this rank has split them. */
+const mostUnsplit = 1024
+
 /** All communicators of one rank in one generation, and what they share: lanes, traffic, and their end. */
 const makeExchange = ({ generation, rank, ranks: world }: Place) => {
   const sides = new Map<number, Side>()
@@ -81,9 +84,13 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
       if (failure !== undefined) return
       const letter = { rank: from, channel, sequence, bytes }
       const waiting = unsplit.get(channel)
-      if (waiting === undefined) unsplit.set(channel, [letter])
+      if (waiting === undefined) {
+        if (unsplit.size < mostUnsplit) unsplit.set(channel, [letter])
+        else abort(`rank ${from} wrote to more communicators than rank ${rank} keeps messages for before it has split them`, true)
+        return
+      }
       // Of each peer an operation and an abort, at most.
-      else if (waiting.length < 2 * world) waiting.push(letter)
+      if (waiting.length < 2 * world) waiting.push(letter)
       else abort(`rank ${from} ran ahead in a communicator that rank ${rank} has not split`, true)
     },
     connected: (to: PeerLanes): void => {

@@ -22,6 +22,8 @@ export const maxRanks = 1 << 12
 export const nothing = new Uint8Array(0)
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
+/** So much of what a peer says of an abort is told, in bytes. */
+const longestIssue = 4096
 
 /** What a communicator needs of the rank that it belongs to. */
 export interface Post {
@@ -119,7 +121,7 @@ export class Side {
     const place = this.places.get(from)
     const code = sequence >>> 16
     if (place === undefined) return this.fail(`rank ${from} is not of ${this.name()} but wrote to it`, true)
-    if (code === abortCode) return this.fail(decoder.decode(bytes), false)
+    if (code === abortCode) return this.fail(decoder.decode(bytes.subarray(0, longestIssue)), false)
     const ahead = sequence - this.count & 0xffff
     if (ahead === 0 && this.parts[place] === undefined) {
       this.parts[place] = bytes

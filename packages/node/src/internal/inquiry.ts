@@ -48,6 +48,8 @@ export const serve = (
     asked.add(socket)
     socket.unref().setEncoding("utf8").setTimeout(patience, () => socket.destroy())
     socket.on("error", () => socket.destroy()).on("close", () => asked.delete(socket))
+    // Nothing follows that could make it a question.
+    socket.on("end", () => text.includes("\n") || socket.destroy())
     socket.on("data", (chunk: string) => {
       text += chunk
       const end = text.indexOf("\n")

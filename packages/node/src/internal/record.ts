@@ -8,9 +8,9 @@ import * as OsProcess from "../OsProcess.ts"
 
 export const Member = Schema.Struct({
   /** The member's number for life. */
-  id: Schema.Int,
-  rank: Schema.Int,
-  incarnation: Schema.Int,
+  id: Schema.Natural,
+  rank: Schema.Natural,
+  incarnation: Schema.Natural,
   ...OsProcess.OsProcess.fields
 })
 export type Member = typeof Member.Type
@@ -20,14 +20,14 @@ export const Record = Schema.Struct({
   /** The group's name, with its random part. */
   id: Schema.String,
   secret: Schema.String,
-  epoch: Schema.Int,
+  epoch: Schema.Natural,
   /** Which driver of the group this is: whoever adopts a group raises it. */
-  generation: Schema.Int,
+  generation: Schema.Natural,
   driver: OsProcess.OsProcess,
   /** The socket of the process that the workers are children of, if that is not the driver. */
   keeper: Schema.optionalKey(Schema.String),
   /** For how long a group is left to whoever may adopt it, from when its driver was first seen to be gone. */
-  graceMillis: Schema.Finite,
+  graceMillis: Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)),
   /** `shm`, `tcp` or `ipc`; empty until the queues are open. */
   transport: Schema.String,
   files: Schema.Array(QueueFiles.QueueFiles),

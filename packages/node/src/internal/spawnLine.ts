@@ -8,9 +8,9 @@ import * as Schema from "effect/Schema"
 export const SpawnLine = Schema.fromJsonString(Schema.Struct({
   node: Schema.String,
   /** The URL of the worker's module. */
-  entry: Schema.String,
+  entry: Schema.String.check(Schema.makeFilter((url: string) => URL.canParse(url) || "not a URL")),
   /** Milliseconds that the worker has to end in order once it was told to. */
-  grace: Schema.Finite,
+  grace: Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)),
   /** What its lanes to other ranks need: the folder of segments, the address to bind. */
   queues: Schema.Struct({ folder: Schema.optionalKey(Schema.String), host: Schema.optionalKey(Schema.String) }),
   /** The descriptor of its flight recorder, if it has one. */

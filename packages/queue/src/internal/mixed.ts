@@ -50,7 +50,7 @@ const Both = Schema.Struct({
 
 const both = (shm: Handle, tcp: Handle): Handle => ({ transport: "mixed", data: { shm, tcp } })
 
-const decode = (handle: Handle) =>
+export const decode = (handle: Handle) =>
   Schema.decodeUnknownEffect(Both)(handle.transport === "mixed" ? handle.data : undefined).pipe(
     Effect.mapError(invalidHandle(handle.transport))
   )

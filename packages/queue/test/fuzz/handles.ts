@@ -2,10 +2,11 @@ import type { QueueError } from "@phalanx/core/QueueError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import { same } from "../../../../test/harness/data.ts"
+import { known, same } from "../../../../test/harness/data.ts"
 import { type Decoder, holds } from "../../../../test/harness/fuzz.ts"
 import type { Random } from "../../../../test/harness/random.ts"
 import { defaultFolder } from "../../src/internal/files.ts"
+import { decode as decodeMixed } from "../../src/internal/mixed.ts"
 import { decode, GroupHandle, invalidHandle, PeerHandle } from "../../src/internal/shmOptions.ts"
 import * as Standalone from "../../src/internal/standalone.ts"
 import * as Zmq from "../../src/internal/zmqHandle.ts"
@@ -30,8 +31,7 @@ const handles = (
     const exit = Effect.runSyncExit(read(handle))
     if (Exit.isSuccess(exit)) {
       holds(isSound(exit.value), "took a handle that is not sound")
-      const known = Object.fromEntries(Object.keys(exit.value).map((key) => [key, handle.data[key]]))
-      holds(same(exit.value, known), "read something else than what the handle says")
+      holds(same(exit.value, known(handle.data, exit.value)), "read something else than what the handle says")
       return "accepted"
     }
     const error = Exit.findErrorOption(exit)
@@ -143,4 +143,24 @@ export const zmqPeerHandle = handles(
   (random) => ({ transport: random.pick(["tcp", "ipc"]), data: { ...place(random), id: hex(random) } }),
   (handle) => Zmq.decode(Zmq.Peer, handle),
   (data) => isPlace(data) && isIdentity(data.id)
+)
+
+export const mixedHandle = handles(
+  "mixedHandle",
+  (random) => ({
+    transport: "mixed",
+    data: {
+      shm: {
+        transport: "shm",
+        data: {
+          folder: defaultFolder,
+          rank: random.below(4),
+          ...(random.once(2) ? { ring: segment(random) } : { segment: segment(random) })
+        }
+      },
+      tcp: { transport: "tcp", data: { ...place(random), id: hex(random) } }
+    }
+  }),
+  decodeMixed,
+  ({ shm, tcp }) => shm.transport === "shm" && isText(shm.data.folder) && Number.isSafeInteger(shm.data.rank) && tcp.transport === "tcp"
 )
