@@ -28,6 +28,10 @@ export const of = (group: string, secret: string, folder: string = Files.default
   { folder: Os.tmpdir(), prefix: Files.socketsPrefix(secret) }
 ]
 
+/** The prefix of a group's segment or doorbell; `undefined` of a name that none of them has. */
+export const prefixOf = (file: string): string | undefined =>
+  Files.isName(file) ? Files.prefixOf(file.replace(/(?<=-[0-9a-f]{16})-\d+$/, "")) : undefined
+
 /** Removes them, except what belongs to another user. Nobody of the group may live. Several may do so at once. */
 export const sweep = ({ folder, prefix }: QueueFiles): Effect.Effect<Swept, QueueError> =>
   Effect.try({

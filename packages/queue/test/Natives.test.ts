@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { MessageQueues } from "@phalanx/core/MessageQueues"
 import * as Natives from "@phalanx/queue/Natives"
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as ShmQueues from "@phalanx/queue/ShmQueues"
 import * as Effect from "effect/Effect"
 import { statSync } from "node:fs"
@@ -25,6 +26,10 @@ describe("what a machine has to offer", () => {
       const taken = () => filesOf(group).reduce((sum, file) => sum + statSync(`/dev/shm/${file}`).size, 0)
       const { calls, collectives } = ShmQueues.need(3)
       assert.strictEqual(taken(), calls)
+      const [files] = QueueFiles.of(group, secret)
+      assert.deepStrictEqual(new Set(filesOf(group).map(QueueFiles.prefixOf)), new Set([files!.prefix]))
+      assert.strictEqual(QueueFiles.prefixOf(`${files!.prefix}0123abcd-4711`), files!.prefix)
+      assert.isUndefined(QueueFiles.prefixOf("phalanx-made-by-hand"))
       for (const rank of [0, 1, 2]) yield* queues.peers({ group, secret, rank, ranks: 3, receive: () => {}, lost: () => {} })
       assert.strictEqual(taken(), calls + collectives)
     }))

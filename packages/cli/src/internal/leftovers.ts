@@ -1,5 +1,5 @@
 /** Files of queues that nobody answers for: of queues that stand alone, whose writers were killed. */
-import type { QueueFiles } from "@phalanx/queue/QueueFiles"
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs"
 import { basename, join } from "node:path"
 
@@ -11,11 +11,8 @@ const read = (path: string): string => {
   }
 }
 
-/** A file's group: all of its name but the last eight digits. */
-const prefixOf = (file: string): string => file.slice(0, -8)
-
 /** The groups that some process has a segment of mapped, among this user's processes. */
-const inUse = (): ReadonlySet<string> =>
+const inUse = (): ReadonlySet<string | undefined> =>
   new Set(
     readdirSync("/proc")
       .filter((entry) => /^\d+$/.test(entry))
@@ -25,13 +22,12 @@ const inUse = (): ReadonlySet<string> =>
   )
 
 /** This user's files in a folder of segments that neither a recorded group nor a process uses. */
-export const find = (folder: string, recorded: ReadonlyArray<QueueFiles>): ReadonlyArray<string> => {
+export const find = (folder: string, recorded: ReadonlyArray<QueueFiles.QueueFiles>): ReadonlyArray<string> => {
   if (!existsSync(folder) || !existsSync("/proc/self/maps")) return []
-  const known = new Set(recorded.map(({ prefix }) => prefix))
+  const known = new Set<string | undefined>([undefined, ...recorded.map(({ prefix }) => prefix)])
   const files = readdirSync(folder).filter((file) =>
-    /^phalanx-[A-Za-z0-9-]+-[0-9a-f]{16}$/.test(file) && !known.has(prefixOf(file))
-    && lstatSync(join(folder, file), { throwIfNoEntry: false })?.uid === process.getuid?.()
+    !known.has(QueueFiles.prefixOf(file)) && lstatSync(join(folder, file), { throwIfNoEntry: false })?.uid === process.getuid?.()
   )
   const used = files.length === 0 ? new Set() : inUse()
-  return files.filter((file) => !used.has(prefixOf(file))).map((file) => join(folder, file))
+  return files.filter((file) => !used.has(QueueFiles.prefixOf(file))).map((file) => join(folder, file))
 }

@@ -112,7 +112,8 @@ export const request = (fence: Fence, lives: Lives, r: Omit<Request, "kind">): F
 ]
 
 /** The same request for what its member is now: it waited while the group went on. */
-export const restamp = (frame: Frame, fence: Fence, lives: Lives, id: number): Frame => frame.with(2, fence.epoch).with(3, lives).with(4, id)
+export const restamp = (frame: Frame, fence: Fence, lives: Lives, id: number): Frame =>
+  frame.with(2, fence.epoch).with(3, lives).with(4, id)
 
 /** Bears the former epoch, whose last frame it is. */
 export const epoch = (former: Fence, lives: Lives, e: Omit<Epoch, "kind">): Frame => [
