@@ -19,6 +19,16 @@ export class Random {
     return this.word() % bound
   }
 
+  /** An integer, both ends included. */
+  between(least: number, most: number): number {
+    return least + this.below(most - least + 1)
+  }
+
+  /** True with this probability. */
+  chance(probability: number): boolean {
+    return this.word() < probability * 2 ** 32
+  }
+
   /** True once in `times`. */
   once(times: number): boolean {
     return this.below(times) === 0
@@ -26,6 +36,15 @@ export class Random {
 
   pick<A>(from: ArrayLike<A>): A {
     return from[this.below(from.length)]!
+  }
+
+  shuffle<A>(from: ReadonlyArray<A>): Array<A> {
+    const result = from.slice()
+    for (let last = result.length - 1; last > 0; last--) {
+      const other = this.below(last + 1)
+      ;[result[last], result[other]] = [result[other]!, result[last]!]
+    }
+    return result
   }
 
   bytes(length: number): Uint8Array {

@@ -1,7 +1,7 @@
 /**
  * What a process has left behind, read from the system and not from anybody's books.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
 
 const read = (path: string): string => {
   try {
@@ -39,3 +39,25 @@ export const naming = (word: string): ReadonlyArray<number> =>
 /** The files of Phalanx that a process has open or mapped: segments, doorbells, sockets. */
 export const files = (pid: number): ReadonlyArray<string> =>
   [...new Set([...read(`/proc/${pid}/maps`).matchAll(/(\/\S*phalanx-\S+)/g)].map(([path]) => path!))].filter((path) => existsSync(path))
+
+/** How many descriptors a process has open. */
+export interface Descriptors {
+  readonly sockets: number
+  readonly others: number
+}
+
+export const descriptors = (pid: number): Descriptors => {
+  const count = { sockets: 0, others: 0 }
+  try {
+    for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+      try {
+        count[readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith("socket:") ? "sockets" : "others"]++
+      } catch {
+        // Closed meanwhile.
+      }
+    }
+  } catch {
+    // The process is gone.
+  }
+  return count
+}
