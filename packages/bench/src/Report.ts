@@ -3,6 +3,7 @@ import type { Bench } from "./Bench.ts"
 import type { Depth } from "./Depth.ts"
 import { machine, versions } from "./Machine.ts"
 import { median, type Row } from "./Row.ts"
+import * as Soak from "./Soak.ts"
 import { targets } from "./Target.ts"
 
 /** A bench with what it found. */
@@ -63,8 +64,8 @@ const markdown = (lines: ReadonlyArray<ReadonlyArray<string>>): string =>
     "\n"
   )
 
-/** `RESULTS.md`. */
-export const results = (results: ReadonlyArray<Result>, depth: Depth): string => {
+/** `RESULTS.md`; what the last soak came to, if there was one, is part of it. */
+export const results = (results: ReadonlyArray<Result>, depth: Depth, soak: Soak.Summary | undefined): string => {
   const shares = results.flatMap(({ rows }) => rows.flatMap(({ foreign }) => foreign > 0 ? [foreign] : []))
   return [
     "# Results",
@@ -86,6 +87,7 @@ export const results = (results: ReadonlyArray<Result>, depth: Depth): string =>
       `## ${bench.name}`,
       bench.about,
       markdown([heads(bench.unit), ...rows.map((row) => cells(row, rows))])
-    ])
+    ]),
+    ...(soak === undefined ? [] : [Soak.section(soak).trimEnd()])
   ].join("\n\n") + "\n"
 }

@@ -54,6 +54,55 @@ const within = (bench: string, says: string, rival: string, margin: number): Tar
 
 const micros = (value: number): string => `${value < 100 ? value.toFixed(1) : Math.round(value)} µs`
 
+const row = (rows: ReadonlyArray<Row>, system: string): Row | undefined => rows.find((row) => row.system === system)
+
+/** A death is told hardly later than the bare event, and soon, whatever the other ranks do. */
+const told = (peers: "idle" | "busy"): ReadonlyArray<Target> => [
+  {
+    bench: "loss",
+    says: `one of four lost, the others ${peers}: ≤ 2 ms over the bare exit event`,
+    judge: (rows) => {
+      const [own, bare] = [row(rows, `phalanx, ${peers}`), row(rows, `exit event, ${peers}`)]
+      if (own === undefined || bare === undefined) return undefined
+      return { met: own.p50 - bare.p50 <= 2000, found: `${millis(own.p50)} and ${millis(bare.p50)}` }
+    }
+  },
+  {
+    bench: "loss",
+    says: `one of four lost, the others ${peers}: p50 ≤ 12 ms, p99 ≤ 50 ms`,
+    judge: (rows) => {
+      const own = row(rows, `phalanx, ${peers}`)
+      return own && { met: own.p50 <= 12_000 && own.p99 <= 50_000, found: `${millis(own.p50)}, ${millis(own.p99)}` }
+    }
+  }
+]
+
+const millis = (value: number): string => `${(value / 1000).toFixed(1)} ms`
+
+/** `restart` costs a call at most so much more than `escalate`, as a share. */
+const asCheap = (workers: number, share: number): Target => ({
+  bench: "policy",
+  says: `supervision costs a call of ${workers} nothing: restart within ${share * 100} % of escalate`,
+  judge: (rows) => {
+    const [escalate, restart] = [p50(rows, "escalate", workers), p50(rows, "restart", workers)]
+    if (escalate === undefined || restart === undefined) return undefined
+    return { met: Math.abs(restart / escalate - 1) <= share, found: `× ${(restart / escalate).toFixed(3)}` }
+  }
+})
+
+/** Every worker that was stopped has been found within its deadline, which `bytes` is, and a fifth. */
+const foundInTime: Target = {
+  bench: "frozen",
+  says: "a frozen worker is found within its deadline and 20 %",
+  judge: (rows) => ({ met: rows.every(({ bytes, p99 }) => p99 <= bytes * 1200), found: rows.map(({ p99 }) => millis(p99)).join(", ") })
+}
+
+const abortedAtOnce: Target = {
+  bench: "abort",
+  says: "survivors of a collective fail ≤ 50 ms after the news",
+  judge: ([row]) => row && { met: row.p99 <= 50_000, found: `p99 ${millis(row.p99)}` }
+}
+
 /** All targets, in the order of the benches. */
 export const targets: ReadonlyArray<Target> = [
   atMost("hop", "queue alone, hot: p50 ≤ 5 µs", 5, { system: "phalanx-queue", show: micros }),
@@ -70,5 +119,12 @@ export const targets: ReadonlyArray<Target> = [
   atMost("start", "four workers ready ≤ 1.5 s", 1_500_000, { workers: 4, show: (value) => `${(value / 1e6).toFixed(2)} s` }),
   atMost("memory", "worker ≤ 130 MB after 1,000 calls", 130_000_000, { workers: 4, show: (value) => `${(value / 1e6).toFixed(1)} MB` }),
   within("death", "WorkerDied ≤ 5 ms over the bare exit event", "exit-event", 5000),
+  ...told("idle"),
+  ...told("busy"),
+  atMost("restart", "restart of hello, kill to answer: p50 ≤ 700 ms", 700_000, { system: "hello: restart", workers: 2, show: millis }),
+  foundInTime,
+  abortedAtOnce,
+  asCheap(1, 0.05),
+  asCheap(8, 0.05),
   faster("eplb", "58 layers × 256 experts placed in less time than numpy takes as vLLM does it", "numpy, item by item", 1, 32)
 ]

@@ -7,10 +7,12 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Schema from "effect/Schema"
 import { fileURLToPath } from "node:url"
 import { benches } from "./Benches.ts"
 import * as Depth from "./Depth.ts"
 import * as Report from "./Report.ts"
+import * as Soak from "./Soak.ts"
 
 const run = Effect.fnUntraced(function*(name: string, depth: Depth.Depth) {
   const bench = benches.find((bench) => bench.name === name)!
@@ -40,7 +42,11 @@ const bench = Command.make(
     )
     if (name !== "all") return
     const files = yield* FileSystem.FileSystem
-    yield* files.writeFileString(fileURLToPath(new URL("../RESULTS.md", import.meta.url)), Report.results(results, depth))
+    const soak = yield* files.readFileString(fileURLToPath(new URL("../soak.json", import.meta.url))).pipe(
+      Effect.flatMap(Schema.decodeEffect(Schema.fromJsonString(Soak.Summary))),
+      Effect.orElseSucceed(() => undefined)
+    )
+    yield* files.writeFileString(fileURLToPath(new URL("../RESULTS.md", import.meta.url)), Report.results(results, depth, soak))
   })
 ).pipe(Command.withDescription("What messages, calls and waiting workers cost, side by side with what else Node has"))
 

@@ -1,10 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { Abort } from "../src/benches/Abort.ts"
 import { Call } from "../src/benches/Call.ts"
 import { Placing } from "../src/benches/Placing.ts"
+import { Policy } from "../src/benches/Policy.ts"
 import * as Depth from "../src/Depth.ts"
 import * as Report from "../src/Report.ts"
 import * as Row from "../src/Row.ts"
+import * as Soak from "../src/Soak.ts"
 import * as Systems from "../src/Systems.ts"
 
 describe("a bench", () => {
@@ -32,9 +35,58 @@ describe("a bench", () => {
       for (const row of rows) assert.deepStrictEqual([row.workers, row.bytes, row.n], [32, 288, 5])
     }))
 
+  it.live("measures a policy's price on a driver alone, whose answers are its own", () =>
+    Effect.gen(function*() {
+      const rows = yield* Policy.run(Depth.smoke)
+      const settings = rows.map(({ system, workers }) => `${system} ${workers}`)
+      assert.deepStrictEqual(settings, ["escalate 1", "restart 1", "escalate 8", "restart 8"])
+      for (const row of rows) assert.isAbove(row.p50, 0)
+    }))
+
+  it.live("kills a rank that others wait for, and times their failure", () =>
+    Effect.gen(function*() {
+      const [row] = yield* Abort.run(Depth.smoke)
+      assert.deepStrictEqual([row!.n, row!.workers], [1, 4])
+    }))
+
   it("draws rounds together by the median of their medians", () => {
     const rounds = [[1, 2, 3], [10, 20, 30], [4, 5, 6]].map((values) => ({ values, foreign: 0 }))
     const { n, p50, p99, spread } = Row.of("phalanx", { workers: 1, bytes: 64 }, rounds)
     assert.deepStrictEqual({ n, p50, p99, spread }, { n: 9, p50: 5, p99: 6, spread: [2, 20] })
+  })
+})
+
+describe("a soak", () => {
+  const summary: Soak.Summary = {
+    minutes: 10,
+    calls: 1000,
+    restarts: 5,
+    driver: { early: 100e6, late: 104e6 },
+    worker: { early: 100e6, late: 105e6 },
+    descriptors: { before: 70, after: 70 }
+  }
+
+  it("is flat if memory stays within a twentieth and as many descriptors are open", () => {
+    assert.isTrue(Soak.isFlat(summary))
+    assert.isFalse(Soak.isFlat({ ...summary, driver: { early: 100e6, late: 106e6 } }))
+    assert.isFalse(Soak.isFlat({ ...summary, descriptors: { before: 70, after: 71 } }))
+  })
+
+  it("takes its own place in the results, and no other section's", () => {
+    const section = Soak.section(summary)
+    const results = Soak.into("# Results\n\n## call\n\nfast\n", section)
+    assert.strictEqual(Soak.into(results, section), results)
+    assert.strictEqual(
+      Soak.into("# Results\n\n## soak\n\nold\n\n## call\n\nfast\n", section),
+      `# Results\n\n${section}\n## call\n\nfast\n`
+    )
+  })
+
+  it("is drawn with both lines and the spans that are compared", () => {
+    const samples = [0, 5, 10].map((minute) => ({ minute, driver: 100e6 + minute * 1e6, worker: 80e6 }))
+    const svg = Soak.plot(samples, summary)
+    assert.strictEqual(svg.match(/<polyline/g)!.length, 2)
+    assert.strictEqual(svg.match(/>compared</g)!.length, 2)
+    assert.notMatch(svg, /NaN|undefined/)
   })
 })
