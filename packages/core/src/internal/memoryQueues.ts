@@ -2,12 +2,12 @@ import * as Effect from "effect/Effect"
 import type { Frame, Handle, MessageQueues, Packed, PeersOptions } from "../MessageQueues.ts"
 import { QueueError } from "../QueueError.ts"
 
-interface Copied extends Packed {
+export interface Copied extends Packed {
   readonly frame: Frame
 }
 
 /** Copies plain data, as a wire would, so that nobody sees another's later changes; counts its bytes on the way. */
-const copy = (frame: Frame): Copied => {
+export const copy = (frame: Frame): Copied => {
   let bytes = 0
   const go = (value: unknown): unknown => {
     bytes += 8

@@ -1,0 +1,142 @@
+/**
+ * A protocol that asks everything of a group, and a worker that writes down what it does. The ledger is what the oracle believes: handlers write to it
+ * directly, past all messages.
+ */
+import * as CollectiveAborted from "@phalanx/core/CollectiveAborted"
+import * as Collectives from "@phalanx/core/Collectives"
+import * as Worker from "@phalanx/core/Worker"
+import { Effect, Schema, Stream } from "effect"
+import { Rpc, RpcGroup } from "effect/rpc"
+
+/** How a handler ends. */
+export const Fate = Schema.Literals(["reply", "error", "defect", "quit", "lie"])
+export type Fate = typeof Fate.Type
+
+export class Refused extends Schema.TaggedError<Refused>()("Refused", { call: Schema.Int, member: Schema.Int, incarnation: Schema.Int }) {}
+
+export const Answer = Schema.Struct({ call: Schema.Int, member: Schema.Int, incarnation: Schema.Int, proof: Schema.Int })
+
+const ask = { call: Schema.Int, millis: Schema.Int, fate: Fate }
+
+export class Load extends RpcGroup.make(
+  Rpc.make("work", { payload: ask, success: Answer, error: Refused }),
+  Rpc.make("aside", { payload: ask, success: Answer, error: Refused }).annotate(Worker.Concurrent, true),
+  Rpc.make("flow", {
+    payload: { call: Schema.Int, count: Schema.Int, millis: Schema.Int },
+    success: Answer,
+    error: Refused,
+    stream: true
+  }).annotate(Worker.Concurrent, true),
+  /** What the group's hook calls before a new life is open to others. */
+  Rpc.make("restore"),
+  Rpc.make("meet", { payload: { call: Schema.Int }, success: Schema.Int, error: CollectiveAborted.CollectiveAborted })
+) {}
+
+/** One building of a worker's layer. */
+export interface Life {
+  readonly act: number
+  readonly member: number
+  readonly incarnation: number
+  readonly coordinates: string
+  /** Set by `restore`. */
+  restored: boolean
+}
+
+/** One run of one handler. */
+export interface Entry {
+  readonly method: string
+  readonly call: number
+  readonly life: Life
+  /** Places in the ledger's order of beginnings and ends. */
+  readonly from: number
+  to: number | undefined
+  /** In the world's time. */
+  ended: number | undefined
+}
+
+/** What the workers of one run have done, in the order in which they did it. */
+export interface Ledger {
+  readonly entries: Array<Entry>
+  readonly lives: Array<Life>
+  order: number
+}
+
+/** What only the right handler of the right life computes. */
+export const proof = (call: number, member: number, incarnation: number, nth = 0): number =>
+  ((call * 10 + member) * 100 + incarnation) * 10 + nth
+
+export const makeWorker = (ledger: Ledger, millis: () => number, act: () => number) =>
+  Worker.make(
+    Load,
+    Load.toLayer(Effect.gen(function*() {
+      const self = yield* Worker.Self
+      const { incarnation, member } = self
+      const collectives = yield* Collectives.Collectives
+      const coordinates = JSON.stringify(yield* Worker.coordinates("dp", "tp"))
+      const life: Life = { act: act(), member, incarnation, coordinates, restored: false }
+      ledger.lives.push(life)
+
+      const begin = (method: string, call: number): Entry => {
+        const entry: Entry = { method, call, life, from: ledger.order++, to: undefined, ended: undefined }
+        ledger.entries.push(entry)
+        return entry
+      }
+      const end = (entry: Entry): void => {
+        entry.to = ledger.order++
+        entry.ended = millis()
+      }
+      const written = <A, E>(entry: Entry, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+        Effect.ensuring(effect, Effect.sync(() => end(entry)))
+
+      const work =
+        (method: string) => ({ call, fate, millis }: { readonly call: number; readonly fate: Fate; readonly millis: number }) => {
+          const entry = begin(method, call)
+          const answer = { call, member, incarnation, proof: proof(call, member, incarnation) }
+          if (fate === "reply" && millis === 0) {
+            end(entry)
+            return Effect.succeed(answer)
+          }
+          return written(
+            entry,
+            Effect.suspend((): Effect.Effect<typeof answer, Refused> => {
+              switch (fate) {
+                case "reply":
+                  return Effect.succeed(answer)
+                case "error":
+                  return Effect.fail(new Refused({ call, member, incarnation }))
+                case "defect":
+                  return Effect.die(`defect of call ${call}`)
+                case "quit":
+                  return Effect.interrupt
+                case "lie":
+                  return Effect.succeed({ ...answer, proof: 0.5 })
+              }
+            }).pipe(millis === 0 ? (effect) => effect : Effect.delay(millis))
+          )
+        }
+      return Load.of({
+        work: work("work"),
+        aside: work("aside"),
+        flow: ({ call, count, millis }) => {
+          const entry = begin("flow", call)
+          return Stream.range(0, count - 1).pipe(
+            Stream.rechunk(2),
+            Stream.mapEffect((nth) =>
+              Effect.as(millis === 0 ? Effect.void : Effect.sleep(millis), {
+                call,
+                member,
+                incarnation,
+                proof: proof(call, member, incarnation, nth)
+              })
+            ),
+            Stream.ensuring(Effect.sync(() => end(entry)))
+          )
+        },
+        restore: () => Effect.sync(() => void (life.restored = true)),
+        meet: ({ call }) => {
+          const entry = begin("meet", call)
+          return written(entry, Effect.map(collectives.allReduce(Int32Array.of(call + self.rank)), (sum) => sum[0]!))
+        }
+      })
+    }))
+  )

@@ -1,0 +1,81 @@
+/**
+ * Bugs that are put into the shipped code to see whether the simulation finds them: text of a file of `src/internal`, and what stands there instead.
+ */
+export interface Mutant {
+  readonly file: string
+  readonly from: string
+  readonly to: string
+}
+
+export const mutants: Readonly<Record<string, Mutant>> = {
+  "an answer of a former incarnation is accepted": {
+    file: "frame.ts",
+    from: "from !== member || incarnation !== life) return \"stale\"",
+    to: "from !== member) return \"stale\""
+  },
+  "a request for a former incarnation is run": {
+    file: "frame.ts",
+    from: "secret !== fence.secret || (Array.isArray(lives) ? lives[member] : lives) !== life) return \"stale\"",
+    to: "secret !== fence.secret) return \"stale\""
+  },
+  "an interrupt is lost": {
+    file: "fanOut.ts",
+    from: "send(member, { kind: Kind.Interrupt, id: open.id })",
+    to: "if (open.id % 4 > 0) send(member, { kind: Kind.Interrupt, id: open.id })"
+  },
+  "an interrupt that overtakes its request is forgotten": {
+    file: "answering.ts",
+    from: "if (id > newest) return void interrupted.add(id)",
+    to: "if (id > newest) return"
+  },
+  "a window leaks a place": {
+    file: "fanOut.ts",
+    from: "member.requests--",
+    to: "if (open.id % 8 > 0) member.requests--"
+  },
+  "a window has no bound": {
+    file: "fanOut.ts",
+    from: "member.requests < window.requests",
+    to: "member.requests <= window.requests"
+  },
+  "a death is told twice": {
+    file: "supervisor.ts",
+    from: "options.tell(GroupEvent.make.Died({ died }))",
+    to: "for (const _ of [1, 2]) options.tell(GroupEvent.make.Died({ died }))"
+  },
+  "a waiting call is dropped by a restart": {
+    file: "fanOut.ts",
+    from: "renumber(member)",
+    to: "member.waiting.shift(); renumber(member)"
+  },
+  "a call in flight is asked again of the next incarnation": {
+    file: "fanOut.ts",
+    from: "if (open.admitted || !keepWaiting) ended.push(open)",
+    to: "if (!keepWaiting) ended.push(open); else if (open.admitted) member.waiting.push(open)"
+  },
+  "deaths in a window are counted one short": {
+    file: "intensity.ts",
+    from: "recent.length >= max",
+    to: "recent.length > max"
+  },
+  "requests have their turn in the wrong order": {
+    file: "turn.ts",
+    from: "waiting.shift(); next !== undefined",
+    to: "waiting.pop(); next !== undefined"
+  },
+  "survivors of a collective are not told": {
+    file: "rendezvous.ts",
+    from: "tell({ kind: Kind.Renew",
+    to: "if (roster.generation % 2 > 0) tell({ kind: Kind.Renew"
+  },
+  "a handler meets those of a later call": {
+    file: "generations.ts",
+    from: "if (asked >= current.number) return f(at())",
+    to: "return f(at())"
+  },
+  "frames of a former epoch are heard": {
+    file: "frame.ts",
+    from: "epoch > fence.epoch : epoch !== heard) return \"stale\"",
+    to: "epoch > fence.epoch : epoch > heard) return \"stale\""
+  }
+}
