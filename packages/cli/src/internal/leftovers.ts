@@ -17,7 +17,7 @@ const inUse = (): ReadonlySet<string | undefined> =>
     readdirSync("/proc")
       .filter((entry) => /^\d+$/.test(entry))
       .flatMap((pid) =>
-        [...read(`/proc/${pid}/maps`).matchAll(/\/(phalanx-[A-Za-z0-9-]+)$/gm)].map(([, file]) => prefixOf(basename(file!)))
+        [...read(`/proc/${pid}/maps`).matchAll(/\/(phalanx-[A-Za-z0-9-]+)$/gm)].map(([, file]) => QueueFiles.prefixOf(basename(file!)))
       )
   )
 
