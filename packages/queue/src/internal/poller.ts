@@ -23,6 +23,12 @@ const turnMillis = 0.2
 const answerMillis = 0.025
 const lookMillis = 0.05
 const idleLoopMillis = 0.01
+/**
+ * Whoever answers after a long sleep needs so long. To look for that and to be awake when it comes is cheaper than it seems: after so long a sleep
+ * it takes 1 % of the time even if it is always in vain.
+ */
+const firstAnswerMillis = 0.4
+const longSleepMillis = 40
 
 /** Something that is done only as often as it has been of use. */
 class Habit {
@@ -62,8 +68,12 @@ export class Poller {
   private endedAt = 0
   /** When frames ceased; 0 while they come. From then on the poller looks before it parks, if that is worthwhile. */
   private dryAt = 0
-  private looking = false
+  /** By what habit it looks, if it does, and for how long. */
+  private looking: Habit | undefined
+  private patience = 0
   private readonly looks = new Habit()
+  /** Looking for the answer to what was asked from elsewhere than a turn of the poller. */
+  private readonly expectations = new Habit()
   /** Looking on in the same turn, for the answer to what was just delivered, while all else that this process does waits. */
   private readonly answers = new Habit()
 
@@ -93,19 +103,19 @@ export class Poller {
 
   private ceased(now: number, allowed: number): void {
     this.dryAt = now
-    this.looking = allowed > 0 && this.looks.isWorthwhile()
+    this.patience = allowed
+    this.looking = allowed > 0 && this.looks.isWorthwhile() ? this.looks : undefined
   }
 
   private resumed(found: boolean, now: number): void {
     if (this.looking) this.done.spinMillis += now - this.dryAt
     this.dryAt = 0
-    if (this.looking) this.looks.tell(found)
-    this.looking = false
+    this.looking?.tell(found)
+    this.looking = undefined
   }
 
   /** Looks for as long as that is this process's best use; whether to look again on the next turn. */
-  private lookNow(): boolean {
-    const start = performance.now()
+  private lookNow(start: number): boolean {
     this.done.turns++
     const allowed = this.allowedMillis()
     let until = start - this.endedAt < idleLoopMillis ? start + lookMillis : start
@@ -113,23 +123,25 @@ export class Poller {
     let answering = false
     let vain = 0
     for (;;) {
-      if (this.pollAll()) {
+      const worked = this.pollAll()
+      if (worked) {
         if (this.dryAt > 0) this.resumed(true, now)
         if (answering) this.answers.tell(true)
         answering = false
         vain = 0
         now = performance.now()
-        if (now - start < turnMillis) continue
-        break
+        if (now - start >= turnMillis) break
+        // Where nobody looks on, parking looks once more anyway.
+        if (allowed > 0) continue
       }
       // Reading the clock costs as much as looking a few times.
       if (++vain % 16 === 0) now = performance.now()
       if (this.dryAt === 0) {
         this.ceased(now, allowed)
-        answering = this.looking && this.answers.isWorthwhile()
+        answering = this.looking !== undefined && this.answers.isWorthwhile()
         if (answering) until = now + answerMillis
       }
-      if (!this.looking || now - this.dryAt >= allowed) {
+      if (this.looking === undefined || now - this.dryAt >= this.patience) {
         this.resumed(false, now)
         if (this.tryPark()) {
           this.parked = true
@@ -137,6 +149,7 @@ export class Poller {
           this.restedAt = now
           return false
         }
+        if (worked) continue
         break
       }
       if (now >= until) break
@@ -146,22 +159,24 @@ export class Poller {
     return true
   }
 
-  private readonly turn = (): void => {
+  private readonly turn = (): void => this.begin(performance.now())
+
+  private begin(now: number): void {
     if (this.sources.size === 0) {
       this.parked = true
       return
     }
     let again = true
     try {
-      again = this.lookNow()
+      again = this.lookNow(now)
     } finally {
       if (again) setImmediate(this.turn)
     }
   }
 
-  private unpark(): void {
+  private unpark(now: number): void {
     this.parked = false
-    this.done.parkMillis += performance.now() - this.restedAt
+    this.done.parkMillis += now - this.restedAt
   }
 
   /** What it has done so far. */
@@ -173,15 +188,32 @@ export class Poller {
   /** Looks at once; for when a doorbell has rung. */
   readonly wake = (): void => {
     if (!this.parked) return
-    this.unpark()
+    const now = performance.now()
+    this.unpark(now)
     for (const source of this.sources) source.park(0)
-    this.turn()
+    this.begin(now)
   }
 
   /** What a source waits for is judged anew, and looked at on a later turn of the event loop if some of it is there. */
   readonly look = (): void => {
     if (!this.parked || this.tryPark()) return
-    this.unpark()
+    this.unpark(performance.now())
+    setImmediate(this.turn)
+  }
+
+  /** Something was published that is going to be answered: looks for the answer, if that pays or costs next to nothing. */
+  readonly expect = (): void => {
+    if (!this.parked) return
+    const allowed = this.allowedMillis()
+    if (allowed === 0) return
+    const now = performance.now()
+    const slept = now - this.restedAt >= longSleepMillis
+    if (!slept && !this.expectations.isWorthwhile()) return
+    this.unpark(now)
+    for (const source of this.sources) source.park(0)
+    this.dryAt = now
+    this.patience = slept ? firstAnswerMillis : allowed
+    this.looking = this.expectations
     setImmediate(this.turn)
   }
 

@@ -282,6 +282,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       // What had to wait for room may have gone into the ring before this frame, for whichever ranks.
       if (others) { for (const connection of connections.values()) connection.ringer.wake() }
       else for (let index = 0; index < ranks.length; index++) connections.get(ranks[index]!)?.ringer.wake()
+      poller.expect()
     },
     control: (rank, frame) => {
       const connection = connections.get(rank)
