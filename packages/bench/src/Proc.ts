@@ -1,6 +1,6 @@
 /** What the kernel says of processes. Linux only. */
 import { readdirSync, readFileSync } from "node:fs"
-import { availableParallelism } from "node:os"
+import { cpus } from "node:os"
 
 const optional = (path: string): string => {
   try {
@@ -9,6 +9,16 @@ const optional = (path: string): string => {
     return ""
   }
 }
+
+/** The numbers of the processors that this process may run on. */
+export const processors: ReadonlyArray<number> = (() => {
+  const list = /^Cpus_allowed_list:\s+(\S+)/m.exec(optional("/proc/self/status"))?.[1]
+  if (list === undefined) return cpus().map((_, number) => number)
+  return list.split(",").flatMap((range) => {
+    const [first, last = first] = range.split("-").map(Number)
+    return Array.from({ length: last! - first! + 1 }, (_, index) => first! + index)
+  })
+})()
 
 /** Processor time used so far by the threads of a process, in microseconds; 0 when it is gone. */
 export const cpuMicros = (pid: number): number => {
@@ -44,19 +54,23 @@ export interface Mark {
   readonly own: number
 }
 
-/** Reads the clock and the processor time used so far, by everybody and by the processes named; in milliseconds. */
+/** Reads the clock and the time used so far of this process's processors, by everybody and by the processes named; in milliseconds. */
 export const mark = (pids: ReadonlyArray<number>): Mark => {
-  // user, nice, system, idle, iowait, irq, softirq, steal: in hundredths of a second.
-  const [user, nice, system, , , irq, softirq, steal] = optional("/proc/stat").split("\n")[0]!.split(/\s+/).slice(1).map(Number)
+  const lines = optional("/proc/stat").split("\n")
+  const busy = processors.map((number) => {
+    // user, nice, system, idle, iowait, irq, softirq, steal: in hundredths of a second.
+    const [user, nice, system, , , irq, softirq, steal] = lines[number + 1]!.split(/\s+/).slice(1).map(Number)
+    return (user! + nice! + system! + irq! + softirq! + steal!) * 10
+  })
   return {
     at: performance.now(),
-    busy: (user! + nice! + system! + irq! + softirq! + steal!) * 10,
+    busy: busy.reduce((sum, millis) => sum + millis),
     own: pids.reduce((sum, pid) => sum + cpuMicros(pid), 0) / 1000
   }
 }
 
 /** The share of the machine, 0 … 1, that others than the processes named used between two marks. */
 export const foreign = (from: Mark, to: Mark): number => {
-  const share = (to.busy - from.busy - (to.own - from.own)) / ((to.at - from.at) * availableParallelism())
+  const share = (to.busy - from.busy - (to.own - from.own)) / ((to.at - from.at) * processors.length)
   return Math.min(1, Math.max(0, share))
 }

@@ -6,6 +6,7 @@ const of = (file: string): URL => new URL(`./systems/${file}.ts`, import.meta.ur
 export const modules = {
   phalanx: of("Phalanx"),
   "phalanx-queue": of("PhalanxQueue"),
+  "phalanx-model": of("PhalanxModel"),
   "fork-ipc": of("ForkIpc"),
   "effect-rpc": of("EffectRpc"),
   "effect-rpc-socket": of("EffectRpcSocket"),

@@ -117,6 +117,11 @@ export const targets: ReadonlyArray<Target> = [
   within("parked", "call after 2 s ≤ fork-ipc + 30 µs", "fork-ipc", 30),
   atMost("idle", "parked worker ≤ 1 % of a core", 10_000, { show: (value) => `${(value / 10_000).toFixed(3)} %` }),
   atMost("start", "four workers ready ≤ 1.5 s", 1_500_000, { workers: 4, show: (value) => `${(value / 1e6).toFixed(2)} s` }),
+  atMost("start", "four model workers ready ≤ 2.5 s", 2_500_000, {
+    system: "phalanx-model",
+    workers: 4,
+    show: (value) => `${(value / 1e6).toFixed(2)} s`
+  }),
   atMost("memory", "worker ≤ 130 MB after 1,000 calls", 130_000_000, { workers: 4, show: (value) => `${(value / 1e6).toFixed(1)} MB` }),
   within("death", "WorkerDied ≤ 5 ms over the bare exit event", "exit-event", 5000),
   ...told("idle"),
@@ -126,5 +131,6 @@ export const targets: ReadonlyArray<Target> = [
   abortedAtOnce,
   asCheap(1, 0.05),
   asCheap(8, 0.05),
+  atMost("decode", "decode step on 4 ranks, batch of 8: control ≤ 300 µs", 300, { system: "control", workers: 4, show: micros }),
   faster("eplb", "58 layers × 256 experts placed in less time than numpy takes as vLLM does it", "numpy, item by item", 1, 32)
 ]

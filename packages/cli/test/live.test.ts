@@ -30,7 +30,7 @@ describe("live view", () => {
       write(1, "two")
       view.end(1, { prompt: "second", bytes: [], finish: "length" })
       write(0, "n 1: one\nn 2: more")
-      view.step([{ tokens: [[0, 1], [1, 2]], dropped: 0, computed: 0, waited: 0 }])
+      view.step([{ tokens: [[0, 1], [1, 2]], dropped: 0, began: 0, ended: 0, waited: 0 }])
       view.load({ running: [1, 0], waiting: 0 })
       view.end(0, { prompt: "first", bytes: [], finish: "stop" })
       view.summary({ prompts: 2, bytes: 21, seconds: 1, firstByteMillis: 1, startMillis: 5, steps: 3, stepMillis: 2, sent: [[0]] })

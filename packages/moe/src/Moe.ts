@@ -41,8 +41,10 @@ export const StepReply = Schema.Struct({
   tokens: Schema.Array(Schema.Tuple([Schema.Int, Schema.Int])),
   /** Requests of the plan that had ended before it came: a step past the end. */
   dropped: Schema.Int,
-  /** Milliseconds in own arithmetic, and in waiting for other ranks. */
-  computed: Schema.Finite,
+  /** When it began and had ended, in milliseconds of a clock that all processes of a machine share. */
+  began: Schema.Finite,
+  ended: Schema.Finite,
+  /** Milliseconds of these in waiting for other ranks; the rest is own arithmetic. */
   waited: Schema.Finite
 })
 export type StepReply = typeof StepReply.Type

@@ -38,6 +38,9 @@ interface Clock {
   waited: number
 }
 
+/** Milliseconds of the machine's monotonic clock. */
+const now = (): number => Number(process.hrtime.bigint()) / 1e6
+
 const weights = new URL(import.meta.url).searchParams.get("weights")
 
 /** The worker that serves `Moe` as one rank of a mesh of `dp` × `tp`; the parameter `weights` of its URL names another file of weights. */
@@ -164,7 +167,7 @@ export default Worker.make(
       },
       step: ({ parts }) =>
         Effect.gen(function*() {
-          const began = performance.now()
+          const began = now()
           const part = parts[seat.dp]!
           for (const id of part.close) close(id)
           for (const opening of part.open) {
@@ -195,7 +198,7 @@ export default Worker.make(
           steps++
           dropped += missing
           const { waited } = clock
-          return { tokens: tp === 0 ? tokens : [], dropped: missing, computed: performance.now() - began - waited, waited }
+          return { tokens: tp === 0 ? tokens : [], dropped: missing, began, ended: now(), waited }
         }),
       recover: ({ parts }) =>
         Effect.map(settle, () => {

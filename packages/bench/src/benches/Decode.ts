@@ -12,14 +12,21 @@ const words = ["actor", "happy", "hack", "Einstein", "computer", "Mozart", "blac
 /** Steps at both ends of a run have other numbers of rows. */
 const ends = 8
 
+/** By how much the clock of the ranks is ahead of this process's, which tells when a step was planned: what two readings say between which nothing came. */
+const lead = Math.max(...Array.from({ length: 100 }, () => Number(process.hrtime.bigint()) / 1e6 - performance.now()))
+
+const began = ({ replies }: Generator.Step): number => Math.min(...replies.map(({ began }) => began)) - lead
+const ended = ({ replies }: Generator.Step): number => Math.max(...replies.map(({ ended }) => ended)) - lead
+
 /** What a step's time went to, by the name of its row. */
 const parts: ReadonlyArray<readonly [system: string, of: (step: Generator.Step, before: Generator.Step) => number]> = [
   ["step", (step, before) => step.replied - before.replied],
-  ["control", (step) => step.published - step.planned + step.replied - step.published - busiest(step)],
-  ["arithmetic", (step) => Math.max(...step.replies.map(({ computed }) => computed))],
-  ["collectives", (step) => Math.max(...step.replies.map(({ waited }) => waited))]
+  ["control", (step) => began(step) - step.planned + step.replied - ended(step)],
+  ["fan-out", (step) => began(step) - step.planned],
+  ["replies", (step) => step.replied - ended(step)],
+  ["arithmetic", ({ replies }) => Math.max(...replies.map(({ began, ended, waited }) => ended - began - waited))],
+  ["collectives", ({ replies }) => Math.max(...replies.map(({ waited }) => waited))]
 ]
-const busiest = (step: Generator.Step): number => Math.max(...step.replies.map(({ computed, waited }) => computed + waited))
 
 const start = (dp: number) => WorkerGroup.make(Moe.Moe, { name: "bench", mesh: Mesh.make({ dp, tp: 1 }), entry: Moe.entry() })
 
@@ -40,8 +47,9 @@ export const Decode: Bench.Bench = {
   name: "decode",
   about:
     "A decode step of the language model with a batch of eight, on 1 and 4 ranks (`workers`) of this machine, `bytes` being the batch. `step`: from one step's replies to the "
-    + "next's, which is the time per output token, with the next plan published while a step runs (ahead) and without; `control`: scheduling, fan-out and replies, that is, all "
-    + "of a step that is neither of the two below (measured without ahead, where nothing overlaps); `arithmetic` and `collectives`: the slowest rank's computing, and the longest wait for other ranks.",
+    + "next's, which is the time per output token, with the next plan published while a step runs (ahead) and without; `control`: the part of a step in which no rank is at work, that is, "
+    + "from the beginning of its planning until the first rank has begun (`fan-out`: scheduling, too), and from the last rank's end until all replies have been given on (`replies`); measured without "
+    + "ahead, where nothing overlaps. `arithmetic` and `collectives`: the slowest rank's computing, and the longest wait for other ranks.",
   unit: "µs",
   run: (depth) =>
     Effect.forEach([1, 4], (dp) =>
@@ -50,9 +58,11 @@ export const Decode: Bench.Bench = {
         const rounds = new Map<string, Array<Row.Round>>()
         const add = (system: string, values: ReadonlyArray<number>) =>
           rounds.set(system, [...rounds.get(system) ?? [], { values: values.map((millis) => millis * 1000), foreign: 0 }])
+        const heated = performance.now() + depth.heat.most
+        while (performance.now() < heated) yield* steps(ranks, false, 64)
         for (let round = 0; round < depth.rounds; round++) {
           for (const ahead of round % 2 === 0 ? [true, false] : [false, true]) {
-            const taken = yield* steps(ranks, ahead, depth.name === "smoke" ? 24 : 64)
+            const taken = yield* steps(ranks, ahead, 64)
             for (const [system, of] of parts) {
               if (ahead && system !== "step") continue
               add(ahead ? "step, ahead" : system, taken.slice(1).map((step, index) => of(step, taken[index]!)))
