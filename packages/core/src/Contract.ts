@@ -61,7 +61,7 @@ const eventually = <E>(ask: Effect.Effect<unknown, E>, awaited: unknown): Effect
   )
 const now = { startImmediately: true } as const
 const ranks = [0, 1, 2, 3]
-/** No call of a case gets this id. */
+/** No call of a case gets this id, and no group this mark. */
 const unused = 1e9
 
 /** A frame with one hole changed. */
@@ -312,7 +312,7 @@ export const cases: ReadonlyArray<Case> = [
       const before = yield* group.counters
       // The id of the call that waits: what is refused here would otherwise be its answer.
       const answer = forged(forged(frame, 5, (frame[5] as number) + 1), 6, "forged")
-      tap.driver.receive(1, forged(answer, 1, "another secret"))
+      tap.driver.receive(1, forged(answer, 1, unused))
       tap.driver.receive(1, forged(answer, 2, 7))
       tap.driver.receive(1, forged(answer, 3, 2))
       tap.driver.receive(1, forged(answer, 4, 9))
@@ -331,11 +331,11 @@ export const cases: ReadonlyArray<Case> = [
       // The call that waits is the next after the one that was answered.
       const interrupts = [0, 1, 2, 3].map((after) => [Kind.Interrupt, fence[1], fence[2], 0, (fence[5] as number) + after])
       for (const interrupt of interrupts) {
-        tap.publisher.control(0, forged(interrupt, 1, "another secret"))
+        tap.publisher.control(0, forged(interrupt, 1, unused))
         tap.publisher.control(0, forged(interrupt, 2, 5))
         tap.publisher.control(0, forged(interrupt, 3, 4))
       }
-      tap.publisher.publish(tap.publisher.pack([Kind.Request, "another secret", 0, 0, unused, "add", { n: 1 }, -1, null, null, 0]), [0])
+      tap.publisher.publish(tap.publisher.pack([Kind.Request, unused, 0, 0, unused, "add", { n: 1 }, -1, null, null, 0]), [0])
       equal(yield* group.at(0).call.log(), ["add 1", "hold q"])
       yield* group.at(0).call.open({ label: "q" })
       equal(yield* Fiber.join(fiber), "q")

@@ -50,8 +50,12 @@ const holes: Readonly<Record<number, number>> = {
 /** Which life of which membership of which group a frame belongs to. A frame whose fence differs changes nothing and is counted. */
 export interface Fence {
   readonly secret: string
+  /** What frames bear of the secret: 48 bits of it, as a number, which costs a fraction of 32 digits. Strangers are kept out by the transport. */
+  readonly mark: number
   readonly epoch: number
 }
+
+export const fenceOf = (secret: string, epoch: number): Fence => ({ secret, mark: Number.parseInt(secret.slice(0, 12), 16), epoch })
 
 export interface Trace {
   readonly traceId: string
@@ -99,7 +103,7 @@ export type Lives = number | ReadonlyArray<number>
 
 export const request = (fence: Fence, lives: Lives, r: Omit<Request, "kind">): Frame => [
   Kind.Request,
-  fence.secret,
+  fence.mark,
   fence.epoch,
   lives,
   r.id,
@@ -118,7 +122,7 @@ export const restamp = (frame: Frame, fence: Fence, lives: Lives, id: number): F
 /** Bears the former epoch, whose last frame it is. */
 export const epoch = (former: Fence, lives: Lives, e: Omit<Epoch, "kind">): Frame => [
   Kind.Epoch,
-  former.secret,
+  former.mark,
   former.epoch,
   lives,
   e.epoch,
@@ -127,7 +131,7 @@ export const epoch = (former: Fence, lives: Lives, e: Omit<Epoch, "kind">): Fram
 ]
 
 export const control = (fence: Fence, life: number, c: Control): Frame => {
-  const head = [c.kind, fence.secret, fence.epoch, life]
+  const head = [c.kind, fence.mark, fence.epoch, life]
   switch (c.kind) {
     case Kind.Interrupt:
     case Kind.Ack:
@@ -156,7 +160,7 @@ export type FromWorker =
   | { readonly kind: typeof Kind.Pong; readonly beat: number; readonly stats: Stats }
 
 export const reply = (fence: Fence, member: number, life: number, r: FromWorker): Frame => {
-  const head = [r.kind, fence.secret, fence.epoch, member, life]
+  const head = [r.kind, fence.mark, fence.epoch, member, life]
   switch (r.kind) {
     case Kind.Ready:
     case Kind.Entered:
@@ -166,7 +170,7 @@ export const reply = (fence: Fence, member: number, life: number, r: FromWorker)
     case Kind.Failed:
       return [...head, r.phase, r.issue, r.advice]
     case Kind.Success:
-      return [r.kind, fence.secret, fence.epoch, member, life, r.id, r.value]
+      return [r.kind, fence.mark, fence.epoch, member, life, r.id, r.value]
     case Kind.Failure:
       return [...head, r.id, r.exit]
     case Kind.Chunk:
@@ -186,9 +190,9 @@ export type Early = "early"
 
 /** The driver's view of a frame that came on the lane of `member`, whose frames are of epoch `heard`, or enter a later one that the driver has begun. */
 export const readReply = (frame: Frame, fence: Fence, member: number, life: number, heard: number): FromWorker | Refusal => {
-  const [kind, secret, epoch, from, incarnation, a, b, c] = frame
-  if (!isCount(kind) || typeof secret !== "string" || !isCount(epoch) || !isCount(from) || !isCount(incarnation)) return "malformed"
-  if (secret !== fence.secret || from !== member || incarnation !== life) return "stale"
+  const [kind, mark, epoch, from, incarnation, a, b, c] = frame
+  if (!isCount(kind) || !isCount(mark) || !isCount(epoch) || !isCount(from) || !isCount(incarnation)) return "malformed"
+  if (mark !== fence.mark || from !== member || incarnation !== life) return "stale"
   if (kind === Kind.Entered ? epoch !== heard + 1 || epoch > fence.epoch : epoch !== heard) return "stale"
   if (frame.length !== holes[kind]) return "malformed"
   switch (kind) {
@@ -218,9 +222,9 @@ export const readReply = (frame: Frame, fence: Fence, member: number, life: numb
 
 /** A worker's view of a frame from its driver. */
 export const readDriver = (frame: Frame, fence: Fence, member: number, life: number): FromDriver | Refusal | Early => {
-  const [kind, secret, epoch, lives, a, b, payload, replyFrom, headers, trace, generation] = frame
-  if (!isCount(kind) || typeof secret !== "string" || !isCount(epoch)) return "malformed"
-  if (secret !== fence.secret || (Array.isArray(lives) ? lives[member] : lives) !== life) return "stale"
+  const [kind, mark, epoch, lives, a, b, payload, replyFrom, headers, trace, generation] = frame
+  if (!isCount(kind) || !isCount(mark) || !isCount(epoch)) return "malformed"
+  if (mark !== fence.mark || (Array.isArray(lives) ? lives[member] : lives) !== life) return "stale"
   // Lanes do not wait for each other: a control frame, which says by number what it means, may come after the epoch in which it was sent, or before.
   if (epoch !== fence.epoch && (kind === Kind.Request || kind === Kind.Epoch)) return "stale"
   if (epoch > fence.epoch) return "early"

@@ -4,7 +4,7 @@
 import * as Mesh from "../Mesh.ts"
 import type { WorkerDied } from "../WorkerError.ts"
 import type { Open } from "./fanOut.ts"
-import type { Fence, Lives } from "./frame.ts"
+import { fenceOf, type Lives } from "./frame.ts"
 
 export interface Member {
   /** By which the transport addresses it. */
@@ -51,7 +51,7 @@ export const make = (mesh: Mesh.Any, secret: string) => {
     /** The members of this epoch in rank order. */
     present: all as ReadonlyArray<Member>,
     mesh,
-    fence: { secret, epoch: 0 } as Fence,
+    fence: fenceOf(secret, 0),
     /** Of the collectives: rises with each death after which the group goes on. */
     generation: 0,
     /** Rises with everything that a request which waited has to be stamped anew for. */
@@ -75,7 +75,7 @@ export const make = (mesh: Mesh.Any, secret: string) => {
       members.forEach((member, rank) => member.rank = rank)
       roster.present = members
       roster.mesh = to
-      roster.fence = { secret, epoch: roster.fence.epoch + 1 }
+      roster.fence = fenceOf(secret, roster.fence.epoch + 1)
       roster.stamp++
     }
   }

@@ -17,7 +17,7 @@ import type { QueueError } from "../QueueError.ts"
 import type { Worker } from "../Worker.ts"
 import { SpawnError } from "../WorkerError.ts"
 import * as answering from "./answering.ts"
-import { type Control, type Epoch, type Fence, type FromDriver, type FromWorker, Kind, readDriver, reply } from "./frame.ts"
+import { type Control, type Epoch, fenceOf, type FromDriver, type FromWorker, Kind, readDriver, reply } from "./frame.ts"
 import * as generations from "./generations.ts"
 import { type Membership, Self } from "./self.ts"
 
@@ -28,7 +28,7 @@ export const run = (
 ): Effect.Effect<void, SpawnError | QueueError, MessageQueues.MessageQueues> =>
   Effect.scoped(Effect.gen(function*() {
     const { incarnation, member } = identity
-    let fence: Fence = { secret: identity.secret, epoch: identity.epoch }
+    let fence = fenceOf(identity.secret, identity.epoch)
     let membership: Membership = { epoch: identity.epoch, rank: identity.rank, mesh: Mesh.make(identity.shape) }
     const memberships = yield* SubscriptionRef.make(membership)
     const queues = yield* MessageQueues.MessageQueues
@@ -69,7 +69,7 @@ export const run = (
       const rank = members.indexOf(member)
       if (rank < 0) return void Deferred.doneUnsafe(ended, Exit.void)
       membership = { epoch, rank, mesh: Mesh.make(shape) }
-      fence = { secret: fence.secret, epoch }
+      fence = fenceOf(identity.secret, epoch)
       record("epoch", epoch, "")
       send({ kind: Kind.Entered })
       Effect.runSyncWith(context)(SubscriptionRef.set(memberships, membership))

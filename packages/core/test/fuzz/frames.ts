@@ -9,7 +9,7 @@ import * as Frame from "../../src/internal/frame.ts"
 import type { Frame as Holes } from "../../src/MessageQueues.ts"
 
 const { Kind } = Frame
-const fence: Frame.Fence = { secret: "0123456789abcdef0123456789abcdef", epoch: 3 }
+const fence = Frame.fenceOf("0123456789abcdef0123456789abcdef", 3)
 const member = 2
 const life = 1
 
@@ -80,7 +80,7 @@ export const replies: Decoder = {
     const message = Frame.readReply(frame, fence, member, life, 2)
     if (typeof message === "string") return message
     holds(isFromWorker(message), "took a message that is none")
-    holds(frame[1] === fence.secret && frame[3] === member && frame[4] === life, "took somebody else's message")
+    holds(frame[1] === fence.mark && frame[3] === member && frame[4] === life, "took somebody else's message")
     holds(same(Frame.reply({ ...fence, epoch: frame[2] }, member, life, message), frame), "read something else than what the frame says")
     return `accepted ${kinds[message.kind]}`
   }
