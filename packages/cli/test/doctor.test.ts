@@ -85,7 +85,6 @@ describe("phalanx doctor", () => {
         "processes",
         "koffi",
         "zeromq",
-        "msgpackr",
         "effect",
         "registry",
         "memory",
@@ -93,7 +92,7 @@ describe("phalanx doctor", () => {
         "python3",
         "ray"
       ])
-      for (const name of ["node", "platform", "koffi", "zeromq", "msgpackr", "effect", "registry"]) {
+      for (const name of ["node", "platform", "koffi", "zeromq", "effect", "registry"]) {
         assert.strictEqual(named(report, name)[0]!.status, "ok")
       }
       assert.match(

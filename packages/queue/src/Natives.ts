@@ -10,7 +10,7 @@ import { libc } from "./internal/libc.ts"
 
 /** A part that loads. */
 export interface Native {
-  readonly name: "koffi" | "zeromq" | "msgpackr"
+  readonly name: "koffi" | "zeromq"
   readonly version: string
   /** What this build of it can do. */
   readonly abilities: string
@@ -48,15 +48,5 @@ export const zeromq: Effect.Effect<Native, QueueError> = load("zeromq", async ()
   return {
     abilities: `ZeroMQ ${version}${curve ? ", encrypts with CURVE" : ""}`,
     lacks: curve ? undefined : "CURVE: TCP on loopback addresses only, since it cannot encrypt"
-  }
-})
-
-/** The codec of all frames. */
-export const msgpackr: Effect.Effect<Native, QueueError> = load("msgpackr", async () => {
-  const { isNativeAccelerationEnabled, pack, unpack } = await import("msgpackr")
-  if (unpack(pack([1]))[0] !== 1) throw new Error("it does not read what it has written")
-  return {
-    abilities: isNativeAccelerationEnabled ? "reads strings natively" : "plain JavaScript",
-    lacks: isNativeAccelerationEnabled ? undefined : "its native part: frames with many strings are read more slowly"
   }
 })

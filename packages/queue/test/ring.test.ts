@@ -223,6 +223,36 @@ describe("the ring", () => {
     assert.strictEqual(new DataView(slow.got[100]!.buffer).getUint32(0), 100)
   })
 
+  it.each(seeds)("MQ-1: a frame that has room at once goes into the ring from wherever its parts lie (seed %i)", (seed) => {
+    const next = random(2000 + seed)
+    const { requests, workers } = makeGroup({ ranks: 2, ringBytes: 16384, laneBytes: 4096 })
+    const expected: Array<Uint8Array> = []
+    let put = 0
+    for (let number = 0; number < 300; number++) {
+      const whole = frame(number, next(4) === 0 ? next(9000) : next(300))
+      const length = next(whole.length)
+      const cut = length + next(whole.length - length)
+      const more = [whole.subarray(length, cut), whole.subarray(cut)].filter((part) => part.length > 0)
+      expected.push(whole)
+      if (requests.takes(whole.length, more.length)) {
+        // As an encoder's memory, it goes on behind the frame's first part.
+        requests.put(new Uint8Array([...whole.subarray(0, length), 1, 2, 3]), length, more, [0, 1])
+        assert.isEmpty(requests.writer.waiting)
+        put++
+      } else {
+        requests.publish(whole, [0, 1], () => 0)
+      }
+      for (const worker of workers) if (next(3) > 0) look(worker, 1 + next(4))
+      requests.flush(0)
+    }
+    for (let round = 0; round < 1000; round++) {
+      for (const worker of workers) look(worker, 8)
+      requests.flush(0)
+    }
+    for (const worker of workers) sameFrames(worker, expected, `seed ${seed}`)
+    assert.isAbove(put, 20)
+  })
+
   it("nobody is lapped while everybody is equally far behind", () => {
     const { requests, workers } = makeGroup({ ranks: 2, ringBytes: 4096, laneBytes: 4096 })
     for (let number = 0; number < 50; number++) requests.publish(frame(number, 200), [0, 1], () => 0)

@@ -106,7 +106,7 @@ const limits: Check = Effect.sync(() => {
   return [check("open files", "Max open files", 1024, "-n"), check("processes", "Max processes", 1024, "-u")]
 })
 
-const natives: Check = Effect.forEach([Natives.koffi, Natives.zeromq, Natives.msgpackr], (native) =>
+const natives: Check = Effect.forEach([Natives.koffi, Natives.zeromq], (native) =>
   Effect.match(native, {
     onSuccess: ({ abilities, lacks, name, version }) =>
       lacks === undefined ? ok(name, `${version}: ${abilities}`) : warn(name, `${version}: ${abilities}`, `It lacks ${lacks}`),

@@ -74,15 +74,34 @@ export class Requests {
     if (emptied) this.writer.retain((rest) => rest.tags.some((word) => word !== 0))
   }
 
-  /** Whether a frame of so many bytes would be in the ring, and nowhere else, when `publish` returns. */
-  takesAtOnce(bytes: number): boolean {
+  /** Whether a frame of so many bytes, in so many parts, would be in the ring, and nowhere else, when `put` returns. */
+  takes(bytes: number, parts: number): boolean {
     const { ring } = this.writer
-    const pieces = Math.ceil(bytes / ring.pieceLimit)
-    return this.lapped === 0 && this.writer.waiting.length === 0 && this.writer.fits(ring.size(bytes) + pieces * ring.size(0))
+    const pieces = Math.ceil(bytes / ring.pieceLimit) + parts
+    return this.lapped === 0 && this.writer.waiting.length === 0 && this.writer.fits(ring.size(bytes) + pieces * ring.size(8))
+  }
+
+  /** Appends a frame for the ranks, which `takes` has said that there is room for: the first bytes of `data`, and `more` after them. */
+  put(data: Uint8Array, length: number, more: ReadonlyArray<Uint8Array>, ranks: ReadonlyArray<number>): void {
+    if (!this.name(ranks, undefined)) return
+    const { tags, writer } = this
+    if (more.length === 0 && length <= writer.ring.pieceLimit) return writer.put(data, length, tags)
+    const total = more.reduce((sum, part) => sum + part.length, length)
+    let base = length
+    writer.append(data.subarray(0, length), 0, total, tags)
+    for (const part of more) {
+      writer.append(part, base, total, tags)
+      base += part.length
+    }
   }
 
   /** Appends a frame for the ranks; those that are not connected are left out. */
   publish(data: Uint8Array, ranks: ReadonlyArray<number>, now: () => number): void {
+    if (this.name(ranks, data) && this.writer.publish(data, this.tags) !== undefined && this.fullSince === 0) this.fullSince = now()
+  }
+
+  /** Tags a frame with the ranks that read the ring, and sends it to those that do not; whether there are any of the former. */
+  private name(ranks: ReadonlyArray<number>, data: Uint8Array | undefined): boolean {
     const { tags } = this
     tags.fill(0)
     let some = false
@@ -91,14 +110,14 @@ export class Requests {
       const entry = this.ranks.get(rank)
       if (entry === undefined) continue
       if (entry.lapped) {
-        entry.lane.publish(data)
+        entry.lane.publish(data!)
         this.askDrained(entry)
       } else {
         tags[rank >>> 5]! |= 1 << (rank & 31)
         some = true
       }
     }
-    if (some && this.writer.publish(data, tags) !== undefined && this.fullSince === 0) this.fullSince = now()
+    return some
   }
 
   /** Moves on what waits; to be called when readers have advanced, and when `due` says so. */

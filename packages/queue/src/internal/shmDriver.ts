@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Bell from "./bell.ts"
 import * as Codec from "./codec.ts"
 import { Bed } from "./doorbell.ts"
+import { Encoder } from "./encoder.ts"
 import * as Files from "./files.ts"
 import { Host } from "./host.ts"
 import * as Layout from "./layout.ts"
@@ -27,21 +28,39 @@ const patience = 50
 
 const now = (): number => performance.now()
 
+/** Byte arrays from this length on go from the caller's memory straight into the ring. */
+const lent = 0x8000
+
+/** A frame that lies where the next one will be encoded, and in the caller's byte arrays, until it is kept. */
 class ShmPacked implements Packed {
+  readonly bytes: number
   data: Uint8Array
-  /** It lies where the next frame will be packed. */
-  private shared: boolean
-  constructor(data: Uint8Array, shared: boolean) {
-    this.data = data
-    this.shared = shared
+  length: number
+  more: ReadonlyArray<Uint8Array>
+  private shared = true
+
+  constructor({ bytes, length, more }: Encoder) {
+    this.data = bytes
+    this.length = length
+    this.more = more
+    this.bytes = more.reduce((sum, part) => sum + part.length, length)
   }
-  get bytes(): number {
-    return this.data.length
-  }
-  keep(): void {
-    if (!this.shared) return
+
+  /** All of it, in memory of its own. */
+  keep(): Uint8Array {
+    if (!this.shared) return this.data
     this.shared = false
-    this.data = new Uint8Array(this.data)
+    const { bytes, data, length, more } = this
+    const own = new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
+    own.set(data.subarray(0, length))
+    let at = length
+    for (const part of more) {
+      own.set(part, at)
+      at += part.length
+    }
+    this.length = bytes
+    this.more = []
+    return this.data = own
   }
 }
 
@@ -259,6 +278,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     return handle
   })
 
+  const encoder = new Encoder()
   /** The frame that was packed last, while it lies in memory that the next one is going to need. */
   let unpublished: ShmPacked | undefined
   const sent = { frames: 0, bytes: 0, controls: 0 }
@@ -266,17 +286,17 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     transport: "shm",
     pack: (frame) => {
       unpublished?.keep()
-      const bytes = Codec.packBulk(frame)
-      return bytes === undefined ? new ShmPacked(Codec.pack(frame), false) : unpublished = new ShmPacked(bytes, true)
+      encoder.encode(frame, lent)
+      return unpublished = new ShmPacked(encoder)
     },
-    unpack: (packed) => Codec.unpack((packed as ShmPacked).data),
+    unpack: (packed) => Codec.unpack((packed as ShmPacked).keep()),
     publish: (packed, ranks) => {
       const shm = packed as ShmPacked
       sent.frames++
       sent.bytes += shm.bytes
       const others = requests.writer.waiting.length > 0
-      if (!requests.takesAtOnce(shm.bytes)) shm.keep()
-      requests.publish(shm.data, ranks, now)
+      if (requests.takes(shm.bytes, shm.more.length)) requests.put(shm.data, shm.length, shm.more, ranks)
+      else requests.publish(shm.keep(), ranks, now)
       if (unpublished === shm) unpublished = undefined
       if (requests.writer.waiting.length > 0 && timer === undefined) flushRequests()
       // What had to wait for room may have gone into the ring before this frame, for whichever ranks.

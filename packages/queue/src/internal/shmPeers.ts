@@ -106,7 +106,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
         tags[1] = sequence
         // What does not fit at once outlives this call, in which alone the caller's bytes are as they are.
         const { writer } = peer
-        const fits = writer.waiting.length === 0 && data.length <= writer.ring.pieceLimit && writer.fits(writer.ring.size(data.length))
+        const fits = writer.takes(data.length)
         writer.publish(fits ? data : new Uint8Array(data), tags)
         // A message of which a part has to wait for room is not one that the reader can count.
         if (fits) peer.ringer.wake()

@@ -171,12 +171,14 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
   const subscriber: Subscriber = {
     send: (frame, counts) => {
       if (!alive) return
-      const bytes = Codec.pack(frame)
+      const encoded = Codec.encode(frame)
       sent.frames++
-      sent.bytes += bytes.length
+      sent.bytes += encoded.length
+      const fits = replies.takes(encoded.length)
+      if (fits) replies.put(encoded.bytes, encoded.length)
+      else replies.publish(encoded.take())
       // A frame of which a part has to wait for room is not one that the driver can count.
-      const waits = replies.publish(bytes) !== undefined
-      if (counts === true && !waits) driver.wake()
+      if (counts === true && fits) driver.wake()
       else driver.rouse()
     },
     flush: Effect.callback<void>((resume) => {

@@ -103,10 +103,15 @@ export class Writer {
     return rest <= this.ring.pieceLimit ? rest : this.ring.pieceLimit
   }
 
-  private put(data: Uint8Array, from: number, length: number, total: number, offset: number, tags: Int32Array): void {
+  private write(data: Uint8Array, from: number, length: number, total: number, offset: number, tags: Int32Array): void {
     this.position = this.ring.write(this.position, data, from, length, total, offset, tags)
     for (const reading of this.readers) if (this.names(tags, reading.rank)) reading.named = this.position
     this.ring.publish(this.position)
+  }
+
+  /** Whether a frame of so many bytes would be in the ring, as one piece, when `publish` returns. */
+  takes(bytes: number): boolean {
+    return this.waiting.length === 0 && bytes <= this.ring.pieceLimit && this.fits(this.ring.size(bytes))
   }
 
   /** Appends a frame. `data` must stay as it is while the frame waits; `tags` are copied. What has to wait for room, if anything. */
@@ -114,10 +119,15 @@ export class Writer {
     return this.append(data, 0, data.length, tags)
   }
 
+  /** Appends the first bytes of `data` as a frame, which `takes` has said that there is room for. */
+  put(data: Uint8Array, length: number, tags: Int32Array = none): void {
+    this.write(data, 0, length, length, 0, tags)
+  }
+
   /** Appends the part of a frame that begins at `base`. */
   append(data: Uint8Array, base: number, total: number, tags: Int32Array = none): Rest | undefined {
-    if (this.waiting.length === 0 && data.length <= this.ring.pieceLimit && this.fits(this.ring.size(data.length))) {
-      this.put(data, 0, data.length, total, base, tags)
+    if (this.takes(data.length)) {
+      this.write(data, 0, data.length, total, base, tags)
       return undefined
     }
     const rest: Rest = { data, base, total, tags: tags.length === 0 ? none : tags.slice(), sent: 0, begun: false }
@@ -146,7 +156,7 @@ export class Writer {
           if (done > 0) this.waiting = this.waiting.slice(done)
           return false
         }
-        this.put(rest.data, rest.sent, length, rest.total, rest.base + rest.sent, rest.tags)
+        this.write(rest.data, rest.sent, length, rest.total, rest.base + rest.sent, rest.tags)
         rest.sent += length
         rest.begun = true
       }

@@ -193,7 +193,7 @@ export const requests: Decoder = {
       if (!isStep(step)) continue
       const before = memory.accesses
       if ("publish" in step) {
-        group.takesAtOnce(step.publish.length)
+        group.takes(step.publish.length, 0)
         group.publish(step.publish, ranks.filter((rank) => (step.tags & 1 << rank) !== 0), () => now)
       } else if ("word" in step) {
         if (step.word >= 0 && step.word < memory.words.length) memory.disturb(step.word, step.value, step.after)
