@@ -14,7 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, existsSync } from "node:fs"
-import { hostname } from "node:os"
+import { availableParallelism, hostname } from "node:os"
 import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import * as environment from "./environment.ts"
@@ -37,6 +37,12 @@ const bootstrap = fileURLToPath(new URL("./bootstrap.mjs", import.meta.url))
 
 // A young generation of V8's own choice grows by 20 MB in the first thousand calls, and makes them no cheaper.
 const nodeFlags: ReadonlyArray<string> = ["--max-semi-space-size=4"]
+
+/** Where ranks outnumber processors, threads that help a collector take their time from other ranks. */
+const flagsIn = (shape: Cluster.Identity["shape"]): ReadonlyArray<string> => {
+  const ranks = Object.values(shape).reduce((product, size) => product * size, 1)
+  return ranks < availableParallelism() ? nodeFlags : [...nodeFlags, "--single-threaded-gc"]
+}
 
 /** Milliseconds that an exit waits for what the process printed last: whoever inherited the pipes may hold them open for ever. */
 const lastWords = 2
@@ -172,7 +178,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
       try {
         const child = spawn(
           options.node,
-          [...nodeFlags, ...options.execArgv, bootstrap, ...words(identity)],
+          [...flagsIn(identity.shape), ...options.execArgv, bootstrap, ...words(identity)],
           // In a session of its own: what a terminal sends at Ctrl-C is for the driver, which then ends its workers in order.
           {
             stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe", "pipe", ...(recorder === undefined ? [] : [recorder])],

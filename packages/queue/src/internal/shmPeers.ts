@@ -5,6 +5,7 @@ import * as Bell from "./bell.ts"
 import { Bed } from "./doorbell.ts"
 import * as Files from "./files.ts"
 import { Host } from "./host.ts"
+import * as LargeFrames from "./largeFrames.ts"
 import * as Layout from "./layout.ts"
 import type { Source } from "./poller.ts"
 import { Assembly, Reader } from "./ring.ts"
@@ -61,6 +62,7 @@ export const peers = Effect.fnUntraced(function*(layer: Resolved, options: Peers
       worked = true
       if (taken === "part") break
       if (taken === "frame") {
+        if (assembly.isApart()) LargeFrames.took(assembly.length)
         options.receive(peer.rank, assembly.tag0 >>> 0, assembly.tag1 >>> 0, assembly.own())
       } else {
         peer.lost = true

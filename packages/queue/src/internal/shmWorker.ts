@@ -7,6 +7,7 @@ import * as Codec from "./codec.ts"
 import { Bed } from "./doorbell.ts"
 import * as Files from "./files.ts"
 import { Host } from "./host.ts"
+import * as LargeFrames from "./largeFrames.ts"
 import * as Layout from "./layout.ts"
 import type { Source } from "./poller.ts"
 import { Assembly, LAPPED, Reader } from "./ring.ts"
@@ -83,6 +84,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
     let frame: ReadonlyArray<unknown>
     try {
       const { assembly } = reader
+      if (assembly.isApart()) LargeFrames.took(assembly.length)
       frame = assembly.isApart() ? Codec.unpackOwn(assembly.own()) : Codec.unpack(assembly.bytes, assembly.length)
     } catch (cause) {
       lose(`a frame that is not MessagePack: ${(cause as Error).message}`)
