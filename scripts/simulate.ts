@@ -26,7 +26,9 @@ const { values } = parseArgs({
 
 const wrong = [values.seed, values.seeds, values.from].find((value) => value !== undefined && !/^\d+$/.test(value))
 if (wrong !== undefined || values.half !== undefined && !(values.half in halves)) {
-  process.stderr.write(wrong === undefined ? `There is no half "${values.half}": there are group and ring.\n` : `"${wrong}" is no number of seeds.\n`)
+  process.stderr.write(
+    wrong === undefined ? `There is no half "${values.half}": there are group and ring.\n` : `"${wrong}" is no number of seeds.\n`
+  )
   process.exit(2)
 }
 

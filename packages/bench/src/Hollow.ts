@@ -16,6 +16,9 @@ interface Kept extends Packed {
 
 const [ready, success] = [16, 18]
 
+/** What a frame bears of the secret: see WIRE.md of `@phalanx/queue`. */
+const mark = (secret: string): number => Number.parseInt(secret.slice(0, 12), 16)
+
 const queues = MessageQueues.of({
   open: ({ receive, secret }) =>
     Effect.succeed({
@@ -23,15 +26,15 @@ const queues = MessageQueues.of({
       pack: (frame): Kept => ({ frame, bytes: 64 }),
       unpack: (packed) => (packed as Kept).frame,
       publish: (packed, ranks) => {
-        const [, , epoch, life, id] = (packed as Kept).frame
+        const [, secretMark, epoch, life, id] = (packed as Kept).frame
         queueMicrotask(() => {
-          for (const rank of ranks) receive(rank, [success, secret, epoch, rank, life, id, 1])
+          for (const rank of ranks) receive(rank, [success, secretMark, epoch, rank, life, id, 1])
         })
       },
       control: () => {},
       connect: (rank, incarnation) =>
         Effect.sync(() => {
-          queueMicrotask(() => receive(rank, [ready, secret, 0, rank, incarnation]))
+          queueMicrotask(() => receive(rank, [ready, mark(secret), 0, rank, incarnation]))
           return { transport: "hollow", data: null }
         }),
       drain: () => Effect.void,

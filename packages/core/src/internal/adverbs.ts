@@ -19,7 +19,8 @@ import * as Mesh from "../Mesh.ts"
 import { CallError, CallRejected, CallTimeout, type Lost } from "../WorkerError.ts"
 import * as clientMiddleware from "./clientMiddleware.ts"
 import type { MethodCodec } from "./codec.ts"
-import type { FanOut, Sink } from "./fanOut.ts"
+import type { FanOut } from "./fanOut.ts"
+import type { Sink } from "./request.ts"
 
 export type Method = Rpc.AnyWithProps
 

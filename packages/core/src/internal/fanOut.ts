@@ -5,74 +5,14 @@
  * late, second or stale answer finds nothing.
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type * as Mesh from "../Mesh.ts"
 import type { Packed, Publisher } from "../MessageQueues.ts"
 import { CallDefect, CallError, CallInterrupted, CallRejected, type Lost, type WorkerDied } from "../WorkerError.ts"
-import type { MethodCodec } from "./codec.ts"
 import type { Elapsed } from "./elapsed.ts"
 import { type Control, control, type FromWorker, Kind, noGeneration, request, restamp, type Trace } from "./frame.ts"
+import type { Call, CallExit, Observer, Open, Sink, Window } from "./request.ts"
 import type { Member, Roster } from "./roster.ts"
-
-export type CallExit = Exit.Exit<any, CallError<any>>
-
-/** Hears the answers of one call: exactly one `exit` for each index of its mesh. */
-export interface Sink {
-  readonly exit: (index: number, exit: CallExit) => void
-  readonly chunk?: (index: number, values: ReadonlyArray<unknown>, ack: () => void) => void
-  /** Every rank has been handed the request, or is known not to be. */
-  readonly handed?: () => void
-  /** After how many more replies it has something to tell; never: `Infinity`. Left out: after each. */
-  readonly awaits?: () => number
-}
-
-/** What a rank may have open at once. */
-export interface Window {
-  readonly requests: number
-  readonly bytes: number
-}
-
-export interface Open {
-  /** Newer than those of all requests that its member was given before. */
-  id: number
-  readonly call: Call
-  readonly index: number
-  /** What to send; made anew if the group has gone on while it waited. */
-  packed: Packed
-  stamp: number
-  admitted: boolean
-  /** Nobody waits for the answer any more; the request keeps its place in the window until it comes. */
-  abandoned: boolean
-}
-
-/** A call in progress. */
-export interface Call {
-  readonly method: string
-  readonly codec: MethodCodec
-  readonly context: Context.Context<never>
-  readonly mesh: Mesh.Any
-  readonly sink: Sink
-  /** It restores state: it reaches a member that is not open to others yet. */
-  readonly restores: boolean
-  /** The one rank whose reply is wanted, or −1: all. */
-  readonly replyFrom: number
-  /** Who was at the mesh's ranks when it was made. */
-  readonly members: ReadonlyArray<Member | undefined>
-  /** In milliseconds of the group's clock. */
-  readonly made: number
-  /** Ranks that have not been handed the request. */
-  unsent: number
-}
-
-/** Hears every rank's answer to every call. */
-export type Observer = (answer: {
-  readonly method: string
-  readonly rank: number
-  readonly exit: CallExit
-  /** From the call to this answer. */
-  readonly millis: number
-}) => void
 
 type Asked = Omit<Call, "members" | "made" | "unsent">
 

@@ -26,6 +26,7 @@ import * as heartbeat from "./heartbeat.ts"
 import * as lifetimes from "./lives.ts"
 import { randomHex } from "./random.ts"
 import * as meeting from "./rendezvous.ts"
+import type { Observer } from "./request.ts"
 import * as rosters from "./roster.ts"
 import * as snapshots from "./snapshot.ts"
 import * as supervisors from "./supervisor.ts"
@@ -206,7 +207,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   return Object.assign(group, {
     protocol,
     name,
-    observe: (f: fanOut.Observer) =>
+    observe: (f: Observer) =>
       Effect.acquireRelease(Effect.sync(() => out.observers.add(f)), () => Effect.sync(() => out.observers.delete(f))),
     stats: Effect.sync((): ReadonlyArray<readonly [string, MessageQueues.Stats]> => [
       ["driver", publisher().stats?.() ?? {}],

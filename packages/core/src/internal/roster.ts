@@ -3,8 +3,8 @@
  */
 import * as Mesh from "../Mesh.ts"
 import type { WorkerDied } from "../WorkerError.ts"
-import type { Open } from "./fanOut.ts"
 import { fenceOf, type Lives } from "./frame.ts"
+import type { Open } from "./request.ts"
 
 export interface Member {
   /** By which the transport addresses it. */

@@ -1,7 +1,7 @@
 /** One rank's collectives, whose peers write anything to its lanes. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { type Decoder, holds } from "../../../../test/harness/fuzz.ts"
 import { mutateValue } from "../../../../test/harness/mutate.ts"

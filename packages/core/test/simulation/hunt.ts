@@ -15,7 +15,9 @@ if (mutant === undefined) throw new Error(`there is no bug "${name}": there are 
 
 const target = new URL(`../../src/internal/${mutant.file}`, import.meta.url).href
 const text = readFileSync(fileURLToPath(target), "utf8")
-if (text.split(mutant.from).length !== 2) throw new Error(`${mutant.file} does not have ${mutant.from} once: the bug has to be put in elsewhere`)
+if (text.split(mutant.from).length !== 2) {
+  throw new Error(`${mutant.file} does not have ${mutant.from} once: the bug has to be put in elsewhere`)
+}
 
 registerHooks({
   load: (url, context, next) =>

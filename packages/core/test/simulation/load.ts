@@ -122,12 +122,15 @@ export const makeWorker = (ledger: Ledger, millis: () => number, act: () => numb
           return Stream.range(0, count - 1).pipe(
             Stream.rechunk(2),
             Stream.mapEffect((nth) =>
-              Effect.as(millis === 0 ? Effect.void : Effect.sleep(millis), {
-                call,
-                member,
-                incarnation,
-                proof: proof(call, member, incarnation, nth)
-              })
+              Effect.delay(
+                Effect.succeed({
+                  call,
+                  member,
+                  incarnation,
+                  proof: proof(call, member, incarnation, nth)
+                }),
+                millis
+              )
             ),
             Stream.ensuring(Effect.sync(() => end(entry)))
           )

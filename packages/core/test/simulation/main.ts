@@ -63,8 +63,7 @@ const many = async (from: number, count: number): Promise<ReadonlyArray<number>>
         ask()
       })
       ask()
-    })
-  ))
+    })))
   failures.sort((a, b) => a - b)
   for (const seed of failures.slice(0, 3)) print([...explain(seed), ""])
   print(table(coverage))
@@ -78,7 +77,9 @@ const one = (seed: number): ReadonlyArray<number> => {
   const again = run(seed).hash
   print([
     violations.length === 0 ? `Seed ${seed} holds.` : `Seed ${seed} fails.`,
-    again === hash ? `Its trace has the hash ${hash}, both times.` : `Its trace has the hash ${hash}, then ${again}: it is not the same twice.`
+    again === hash
+      ? `Its trace has the hash ${hash}, both times.`
+      : `Its trace has the hash ${hash}, then ${again}: it is not the same twice.`
   ])
   return violations.length === 0 && again === hash ? [] : [seed]
 }

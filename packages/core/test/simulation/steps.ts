@@ -203,7 +203,7 @@ export const run = (call: Call, group: Group, made: number): Effect.Effect<Heard
   if (interruptAfter === undefined) return make()
   return Effect.gen(function*() {
     const fiber = yield* Effect.forkChild(make(), { startImmediately: true })
-    if (interruptAfter > 0) yield* Effect.sleep(interruptAfter)
+    if (interruptAfter > 0) yield* Effect.delay(Effect.void, interruptAfter)
     yield* Fiber.interrupt(fiber)
     const exit = yield* Fiber.await(fiber)
     return exit._tag === "Success" ? exit.value : heard([], false)

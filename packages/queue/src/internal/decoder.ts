@@ -56,7 +56,8 @@ const text = (length: number): string => {
   let result: string
   let hash = length
   let bits = 0
-  for (let index = 0; index < length && length <= short; index++) {
+  const scanned = length <= short ? length : 0
+  for (let index = 0; index < scanned; index++) {
     const byte = bytes[position + index]!
     bits |= byte
     hash = (hash * 31 + byte) | 0

@@ -124,16 +124,15 @@ export const sockets: Decoder = {
     const before = heard(0)
     const text = Buffer.from(bytes).toString("latin1").replace(placeholder, requests)
     const socket = transport === "ipc" ? connect(address.slice("ipc://".length)) : connect(Number(/\d+$/.exec(address)![0]), "127.0.0.1")
-    let said = 0
-    let open = true
-    const closed = new Promise<void>((resolve) => socket.once("close", () => resolve(void (open = false))))
-    socket.on("error", () => {}).on("data", (chunk: Buffer) => said += chunk.length)
+    const seen = { open: true, bytes: 0 }
+    const closed = new Promise<void>((resolve) => socket.once("close", () => resolve(void (seen.open = false))))
+    socket.on("error", () => {}).on("data", (chunk: Buffer) => void (seen.bytes += chunk.length))
     const all = Buffer.from(text, "latin1")
     socket.write(all.subarray(0, greetingBytes))
     // Who speaks before the greeting has been answered is not listened to. What is no greeting may never be.
     const turns = valid ? Infinity : 50
-    for (let turn = 0; open && said < greetingBytes && turn < turns; turn++) await nextTurn()
-    if (open) socket.write(all.subarray(greetingBytes))
+    for (let turn = 0; seen.open && seen.bytes < greetingBytes && turn < turns; turn++) await nextTurn()
+    if (seen.open) socket.write(all.subarray(greetingBytes))
     if (valid) await until("a rank is heard", () => heard(0) > before)
     socket.end()
     await closed

@@ -8,7 +8,7 @@ import type { Network } from "./network.ts"
 import { type Actor, actorOf, type Arm, type Stage, tell, violate } from "./stage.ts"
 
 /** What a member was doing when a fault came. */
-export const stateOf = (stage: Stage, member: number): string => {
+const stateOf = (stage: Stage, member: number): string => {
   if (stage.ending) return "ending"
   const actor = actorOf(stage, member)
   if (actor === undefined) return "starting"
