@@ -15,8 +15,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   "a request for a former incarnation is run": {
     file: "frame.ts",
-    from: "secret !== fence.secret || (Array.isArray(lives) ? lives[member] : lives) !== life) return \"stale\"",
-    to: "secret !== fence.secret) return \"stale\""
+    from: "mark !== fence.mark || (Array.isArray(lives) ? lives[member] : lives) !== life) return \"stale\"",
+    to: "mark !== fence.mark) return \"stale\""
   },
   "an interrupt is lost": {
     file: "fanOut.ts",

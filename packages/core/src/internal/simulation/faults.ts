@@ -3,7 +3,7 @@
  */
 import type { Frame } from "../../MessageQueues.ts"
 import * as Fault from "../../testing/Fault.ts"
-import { Kind } from "../frame.ts"
+import { fenceOf, Kind } from "../frame.ts"
 import type { Network } from "./network.ts"
 import { type Actor, actorOf, type Arm, type Stage, tell, violate } from "./stage.ts"
 
@@ -142,19 +142,19 @@ const echo = (network: Network, member: number): void => {
   const hub = network.hub()
   const line = hub?.lines.get(member)
   if (hub === undefined || line === undefined) return
-  const secret = hub.options.secret
+  const { mark } = fenceOf(hub.options.secret, 0)
   const epoch = line.seen.last[0]?.[2] as number ?? 0
   const id = [...line.seen.open.keys()][0] ?? 0
-  const answer = [Kind.Success, secret, epoch, member, line.incarnation, id, null]
+  const answer = [Kind.Success, mark, epoch, member, line.incarnation, id, null]
   const stale: Array<Frame> = [
     ...hub.past.filter((said) => said.member === member).map(({ frame }) => frame),
-    answer.with(1, "another secret"),
+    answer.with(1, mark + 1),
     answer.with(2, epoch + 1000),
     answer.with(4, line.incarnation + 1)
   ]
   for (const frame of stale) network.inject(member, frame, true)
-  const interrupt = [Kind.Interrupt, secret, epoch, line.incarnation, id]
-  for (const frame of [interrupt.with(1, "another secret"), interrupt.with(3, line.incarnation + 1)]) {
+  const interrupt = [Kind.Interrupt, mark, epoch, line.incarnation, id]
+  for (const frame of [interrupt.with(1, mark + 1), interrupt.with(3, line.incarnation + 1)]) {
     line.inbox?.post(() => line.subscriber?.receive(frame))
   }
 }
