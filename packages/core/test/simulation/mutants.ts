@@ -72,10 +72,5 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     file: "generations.ts",
     from: "if (asked >= current.number) return f(at())",
     to: "return f(at())"
-  },
-  "frames of a former epoch are heard": {
-    file: "frame.ts",
-    from: "epoch > fence.epoch : epoch !== heard) return \"stale\"",
-    to: "epoch > fence.epoch : epoch > heard) return \"stale\""
   }
 }
