@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -93,23 +94,24 @@ describe("a journal in a file", () => {
       }).pipe(Effect.provide(layer))
     }))
 
-  it.live("is waited for while another process writes it, with turns for everybody else", () =>
+  it.live("WF-6: is waited for while another process writes it, with turns for everybody else, and out of reach if that does not end", () =>
     Effect.gen(function*() {
       const filename = yield* temporary
-      yield* Effect.gen(function*() {
-        const journal = yield* Journal.Journal
-        const other = new DatabaseSync(filename)
-        other.exec("BEGIN IMMEDIATE")
-        const waiting = yield* Effect.forkChild(journal.begin({ id: "a", workflow: "W", payload: "{}" }), { startImmediately: true })
-        for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
-        assert.isUndefined(waiting.pollUnsafe())
-        other.exec("COMMIT")
-        assert.strictEqual((yield* Fiber.join(waiting)).id, "a")
-        other.exec("BEGIN IMMEDIATE")
-        const error = yield* Effect.flip(journal.begin({ id: "b", workflow: "W", payload: "{}" }))
-        assert.deepInclude(error, { reason: "unavailable", issue: "database is locked" })
-        other.close()
-      }).pipe(Effect.provide(Journal.layer.pipe(Layer.provide(Sqlite.layer({ filename, busyTimeout: "50 millis" })))))
+      const begin = Effect.flatMap(Journal.Journal, (journal) => journal.begin({ id: "a", workflow: "W", payload: "{}" }))
+      const opened = (busyTimeout?: Duration.Input) =>
+        Effect.map(
+          Layer.build(Journal.layer.pipe(Layer.provide(Sqlite.layer({ filename, busyTimeout })))),
+          (journal) => Effect.provide(begin, journal)
+        )
+      const [patient, hasty] = [yield* opened("1 minute"), yield* opened("20 millis")]
+      const other = new DatabaseSync(filename)
+      other.exec("BEGIN IMMEDIATE")
+      const waiting = yield* Effect.forkChild(patient, { startImmediately: true })
+      assert.deepInclude(yield* Effect.flip(hasty), { reason: "unavailable", issue: "database is locked" })
+      assert.isUndefined(waiting.pollUnsafe())
+      other.exec("COMMIT")
+      assert.strictEqual((yield* Fiber.join(waiting)).id, "a")
+      other.close()
     }))
 
   it.effect("takes row ids beyond 2^53, and transactions around them", () =>

@@ -1,6 +1,7 @@
 /**
  * A PostgreSQL of a test's own: its files in a temporary folder, no network, gone with the scope. It refuses to run as root, so root gives it to `nobody`.
  */
+import * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -66,7 +67,7 @@ export class Postgres extends Context.Service<Postgres, { readonly socket: strin
         })
         server.once("exit", (code) => resume(Effect.succeed({ absent: `the server ended with ${code}: ${said.split("\n")[0]}` })))
       })
-    })
+    }).pipe(Effect.tap((server) => "absent" in server ? Console.log(`skipped: workflows over PostgreSQL, ${server.absent}`) : Effect.void))
   )
 }
 

@@ -83,6 +83,7 @@ export const make = Effect.gen(function*() {
     runs.set(operation, run)
     yield* Effect.forkIn(finish(run), scope, { startImmediately: true })
     const waiting = awaited.get(operation)
+    awaited.delete(operation)
     if (waiting !== undefined) yield* Deferred.succeed(waiting, run)
     return run
   })
