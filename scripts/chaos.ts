@@ -85,7 +85,7 @@ const command = Command.make(
     }))
     yield* Console.log(asJson ? json(outcome) : ledger(outcome))
     for (const complaint of asJson ? outcome.complaints.slice(0, 20) : []) yield* Console.error(complaint)
-    if (outcome.lost + outcome.doubled + outcome.hung + total(outcome.leaked) > 0) process.exitCode = 1
+    if (outcome.complaints.length + total(outcome.leaked) > 0) process.exitCode = 1
   })
 ).pipe(Command.withDescription("Brings faults to groups under load; nothing may be lost, doubled, hung or left behind"))
 

@@ -90,7 +90,8 @@ export const run = Effect.fnUntraced(function*(options: Options) {
   const loaded = traces.descriptors(driver.pid)
   driver.order({ _tag: "Start" })
   yield* until("up", 60_000)
-  const up = { ...traces.descriptors(driver.pid), files: files(), workers: workers() }
+  const all = () => ({ ...traces.descriptors(driver.pid), files: files(), workers: workers() })
+  const up = all()
 
   // ------------------------------------------------------------------------------------------------ faults
   driver.order({ _tag: "Load" })
@@ -113,27 +114,18 @@ export const run = Effect.fnUntraced(function*(options: Options) {
   )
 
   // ------------------------------------------------------------------------------------------------ afterwards
+  /** What does not come to pass is complained of, and the rest is looked at all the same. */
+  const tried = (effect: Effect.Effect<void, unknown>) =>
+    Effect.map(Effect.exit(effect), (exit) => exit._tag === "Failure" && unmet.push(String(exit.cause)))
   driver.order({ _tag: "Quiet" })
-  const quiet = yield* Effect.exit(until("quiet", 60_000))
-  if (quiet._tag === "Failure") unmet.push(String(quiet.cause))
-  /** What is more than there should be, once it has had time to go. */
-  const excess = <A>(look: () => A, isClean: (seen: A) => boolean) =>
-    Effect.andThen(Effect.ignore(waitUntil("nothing is left", () => isClean(look()), 7000)), Effect.sync(look))
-  const over = (more: number, than: number): number => Math.max(0, more - than)
-  const beside = (base: traces.Descriptors) => () => {
-    const { others, sockets } = traces.descriptors(driver.pid)
-    return { sockets: over(sockets, base.sockets), others: over(others, base.others) }
-  }
-  const none = (seen: { readonly sockets: number; readonly others: number }) => seen.sockets + seen.others === 0
-  const kept = yield* excess(beside(up), none)
-  const crowd = yield* excess(() => ({ sockets: over(workers(), up.workers), others: over(files(), up.files) }), none)
+  yield* tried(until("quiet", 60_000))
+  const kept = yield* surplus(all, up)
   driver.order({ _tag: "End" })
-  const end = yield* Effect.exit(until("ended", 30_000))
-  if (end._tag === "Failure") unmet.push(String(end.cause))
-  const left = yield* excess(beside(loaded), none)
+  yield* tried(until("ended", 30_000))
+  const left = yield* surplus(() => traces.descriptors(driver.pid), loaded)
   driver.order({ _tag: "End" })
-  yield* Effect.ignore(waitUntil("the driver has ended", driver.ended, 10_000))
-  const rest = yield* excess(() => ({ sockets: workers(), others: files() + records(home) }), none)
+  yield* tried(waitUntil("the driver has ended", driver.ended, 10_000))
+  const rest = yield* surplus(() => ({ workers: workers(), files: files() + records(home) }), { workers: 0, files: 0 })
 
   const balance = ledger.balance(readFileSync(notes, "utf8"))
   const outcome: Outcome = {
@@ -145,8 +137,8 @@ export const run = Effect.fnUntraced(function*(options: Options) {
     laps,
     restarts: [...restarts.values()].reduce((sum, count) => sum + count, 0),
     leaked: {
-      processes: crowd.sockets + rest.sockets,
-      segments: crowd.others + rest.others,
+      processes: kept.workers + rest.workers,
+      segments: kept.files + rest.files,
       descriptors: kept.others + left.others,
       sockets: kept.sockets + left.sockets
     },
@@ -154,6 +146,16 @@ export const run = Effect.fnUntraced(function*(options: Options) {
   }
   return outcome
 })
+
+/** How much more there is than there should be, once it has had time to go. */
+const surplus = <K extends string>(look: () => Readonly<Record<K, number>>, than: Readonly<Record<K, number>>) => {
+  const more = () => {
+    const seen = Object.entries<number>(look()) as Array<[K, number]>
+    return Object.fromEntries(seen.map(([what, count]) => [what, Math.max(0, count - than[what])])) as Record<K, number>
+  }
+  const none = () => Object.values<number>(more()).every((count) => count === 0)
+  return Effect.andThen(Effect.ignore(waitUntil("nothing is left", none, 7000)), Effect.sync(more))
+}
 
 /** Groups that are still recorded. */
 const records = (home: string): number => {
