@@ -88,7 +88,7 @@ export const planOf = (seed: number): Plan => {
   const gaps = isHeavy ? [0, 50, 2000, 10_000] : [0, 0, 0, 5, 50, 2000, 30_000]
   const list: Array<Message> = []
   let at = 100
-  for (let left = 24 + next(24); left > 0;) {
+  for (let left = 18 + next(20); left > 0;) {
     at += gaps[next(gaps.length)]!
     // Bursts fill the ring.
     for (let burst = next(5) === 0 ? 4 + next(12) : 1; burst > 0 && left > 0; burst--, left--) {

@@ -1,6 +1,7 @@
 /** What a simulation and its threads say to each other. */
 import type { Mutant } from "./mutants.ts"
 import type { Plan } from "./plan.ts"
+import type { Sources } from "./variants.ts"
 
 /** What a thread is made with. */
 export interface Given {
@@ -10,11 +11,19 @@ export interface Given {
   readonly processor: number | undefined
   /** What the code under test may be; the first is the shipped one. */
   readonly variants: ReadonlyArray<Mutant | undefined>
+  /** What mutants are made of, if there are any. */
+  readonly sources: Sources
 }
 
 export type Ask =
   | { readonly kind: "seeds"; readonly from: number; readonly count: number; readonly variant: number; readonly stopsEarly: boolean }
   | { readonly kind: "run"; readonly seed: number; readonly variant: number }
+
+/** What is said to the ask of this number. */
+export interface Answer {
+  readonly id: number
+  readonly said: Outcome | Tally
+}
 
 /** How one run went. */
 export interface Result {

@@ -8,7 +8,8 @@ import type * as Scope from "effect/Scope"
 import { Worker } from "node:worker_threads"
 import type { Mutant } from "./mutants.ts"
 import { processors } from "./processors.ts"
-import type { Ask, Given, Outcome, Tally } from "./protocol.ts"
+import type { Answer, Ask, Given, Outcome, Tally } from "./protocol.ts"
+import { type Sources, sources } from "./variants.ts"
 import { Cell, seats, World } from "./world.ts"
 
 export interface Simulation {
@@ -27,7 +28,7 @@ export interface Simulation {
 }
 
 /** How long a run may take, in seconds, before the program that has it is told which one stands still. */
-const patience = 60
+const patience = 120
 
 const messageOf = (thread: Worker): Effect.Effect<unknown> =>
   Effect.callback((resume) => void thread.once("message", (message) => resume(Effect.succeed(message))))
@@ -40,8 +41,10 @@ export const make = Effect.fnUntraced(function*(options?: {
   const world = new World()
   const able = processors()
   const processor = able[(options?.index ?? 0) % Math.max(1, able.length)]
+  const mutants = options?.mutants ?? []
+  const mutable: Sources = mutants.length === 0 ? new Map() : sources()
   const start = (seat: number): Worker => {
-    const given: Given = { buffer: world.buffer, seat, processor, variants: [undefined, ...options?.mutants ?? []] }
+    const given: Given = { buffer: world.buffer, seat, processor, variants: [undefined, ...mutants], sources: mutable }
     return new Worker(new URL("./thread.ts", import.meta.url), { workerData: given, execArgv: [] })
   }
   const threads = yield* Effect.acquireRelease(
@@ -54,7 +57,9 @@ export const make = Effect.fnUntraced(function*(options?: {
   yield* Effect.raceFirst(Effect.forEach(threads, messageOf, { concurrency: "unbounded" }), Deferred.await(broken))
 
   let answer = Deferred.makeUnsafe<unknown>()
-  first.on("message", (message) => Deferred.doneUnsafe(answer, Effect.succeed(message)))
+  let asked = 0
+  // Whoever asked before this may have been interrupted.
+  first.on("message", ({ id, said }: Answer) => id === asked && Deferred.doneUnsafe(answer, Effect.succeed(said)))
   let last = -1
   const look = setInterval(() => {
     const run = Atomics.load(world.cells, Cell.turn)
@@ -63,12 +68,12 @@ export const make = Effect.fnUntraced(function*(options?: {
   }, patience * 1000)
   look.unref()
   yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(look)))
-  const ask = (ask: Ask): Effect.Effect<unknown> =>
+  const ask = (what: Ask): Effect.Effect<unknown> =>
     Effect.suspend(() => {
       answer = Deferred.makeUnsafe()
       last = -1
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- that rule means windows
-      first.postMessage(ask)
+      first.postMessage([++asked, what])
       return Effect.raceFirst(Deferred.await(answer), Deferred.await(broken))
     })
 

@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads"
 import * as Loop from "./loop.ts"
 import { type Plan, planOf } from "./plan.ts"
 import { stay } from "./processors.ts"
-import type { Ask, Given, Outcome, Result, Tally } from "./protocol.ts"
+import type { Answer, Ask, Given, Outcome, Result, Tally } from "./protocol.ts"
 import type * as Role from "./role.ts"
 import { Scheduler } from "./scheduler.ts"
 import { shrink } from "./shrink.ts"
@@ -16,13 +16,13 @@ const world = new World(given.buffer)
 const scheduler = new Scheduler(world, given.seat)
 const variants: Array<typeof Role | undefined> = []
 
-const say = (message: Outcome | Tally | "ready"): void => {
+const say = (message: Answer | "ready"): void => {
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- that rule means windows
   parentPort!.postMessage(message)
 }
 
 /** The code of a variant, loaded when it is first used: most threads never run most mutants. */
-const variantOf = async (index: number): Promise<typeof Role> => variants[index] ??= await load(given.variants[index])
+const variantOf = async (index: number): Promise<typeof Role> => variants[index] ??= await load(given.variants[index], given.sources)
 
 /** Runs the process that has this thread's seat, until it ends. */
 const occupy = (role: typeof Role): void => {
@@ -91,9 +91,9 @@ await variantOf(0)
 stay(given.processor)
 say("ready")
 if (given.seat === 0) {
-  parentPort!.on("message", async (ask: Ask) => {
+  parentPort!.on("message", async ([id, ask]: [number, Ask]) => {
     await variantOf(ask.variant)
-    say(ask.kind === "run" ? explain(ask.seed, ask.variant) : tally(ask))
+    say({ id, said: ask.kind === "run" ? explain(ask.seed, ask.variant) : tally(ask) })
   })
 } else {
   for (;;) {

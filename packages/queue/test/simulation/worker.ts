@@ -132,6 +132,7 @@ class Exchange {
     handles.forEach((handle, from) => {
       if (from === this.worker.rank || !ledger.isLive(1 + from)) return
       const file = machine.find((handle.data as { readonly segment: string }).segment)
+      if (file < 0) return
       const base = machine.base(file) / 4
       const { consumed, ring } = Layout.peers.lane(machine.memory(file), plan.ranks, plan.laneBytes, this.worker.rank)
       ledger.addLane({
