@@ -42,6 +42,7 @@ export const open = (fd: number): Record => {
   const doubles = new Float64Array(buffer)
   const text = new Uint8Array(buffer)
   const kindNumbers = new Map(kinds.map((kind, index) => [kind, index]))
+  const { timeOrigin } = performance
   let count = 0
   return (kind, id, name) => {
     const at = (count % entries) * entryBytes
@@ -49,7 +50,7 @@ export const open = (fd: number): Record => {
     words[word] = 0
     words[word + 1] = kindNumbers.get(kind)!
     words[word + 2] = id
-    doubles[at / 8 + 2] = performance.timeOrigin + performance.now()
+    doubles[at / 8 + 2] = timeOrigin + performance.now()
     const length = Math.min(name.length, textBytes)
     for (let i = 0; i < length; i++) text[at + textAt + i] = name.charCodeAt(i) & 0x7f
     words[word + 3] = length
