@@ -105,6 +105,8 @@ export interface Options {
   readonly inputs?: number
   readonly seconds?: number
   readonly corpus?: ReadonlyArray<unknown>
+  /** Stops at the first failure, and tells it as it was. */
+  readonly first?: boolean
   /** Hears of each input before it is tried, so that one that never ends can be told. */
   readonly trying?: (input: unknown) => void
   /** Hears of inputs with an outcome that none had before. */
@@ -115,13 +117,14 @@ export const isAccepted = (outcome: string): boolean => outcome.startsWith("acce
 
 /** Tries inputs until its time is over. A failure is made small; of failures of one kind the first is told. */
 export const campaign = async (decoder: Decoder, options: Options): Promise<Report> => {
-  const { corpus = [], inputs = Infinity, interesting, seconds = Infinity, trying } = options
+  const { corpus = [], first = false, inputs = Infinity, interesting, seconds = Infinity, trying } = options
   const random = new Random(seedOf(options.seed, decoder.name))
   const mutate = decoder.mutate ?? mutateValue
   const pool = [...corpus]
   const seen = new Map<string, number>()
   const failures = new Map<string, Failure>()
   const end = performance.now() + seconds * 1000
+  const most = first ? 1 : Infinity
   let tried = 0
   let accepted = 0
   const known = decoder.sample(new Random(1))
@@ -135,7 +138,7 @@ export const campaign = async (decoder: Decoder, options: Options): Promise<Repo
     }
     return result
   }
-  while (tried < inputs && performance.now() < end) {
+  while (tried < inputs && performance.now() < end && failures.size < most) {
     let input = pool.length > 0 && random.once(2) ? random.pick(pool) : decoder.sample(random)
     if (tried >= corpus.length) {
       for (let changes = random.below(1 + random.below(6)); changes > 0; changes--) input = mutate(input, random)
@@ -160,7 +163,7 @@ export const campaign = async (decoder: Decoder, options: Options): Promise<Repo
         failures.set(kind, {
           decoder: decoder.name,
           issue,
-          input: await shrink(input, async (candidate) => signature((await attempt(candidate)).issue ?? "") === kind)
+          input: first ? input : await shrink(input, async (candidate) => signature((await attempt(candidate)).issue ?? "") === kind)
         })
       }
     } else if (times < 2) {

@@ -39,10 +39,21 @@ const header = (random: Random): Input => {
   return { header: JSON.stringify(Object.fromEntries([...metadata, ...tensors])), data: at }
 }
 
+/** A tensor somewhere else, or a second one in the same place. */
+const move = (header: Record<string, any>, random: Random): Record<string, any> => {
+  const names = Object.keys(header).filter((name) => Array.isArray(header[name]?.data_offsets))
+  if (names.length === 0) return header
+  const by = random.below(33) - 16
+  const name = random.pick(names)
+  if (random.once(2)) return { ...header, again: header[name] }
+  return { ...header, [name]: { ...header[name], data_offsets: header[name].data_offsets.map((offset: number) => offset + by) } }
+}
+
 const mutateHeader = (text: string, random: Random): string => {
   if (random.once(3)) return new TextDecoder("latin1").decode(mutateBytes(Buffer.from(text, "latin1"), random))
   try {
-    return JSON.stringify(mutateValue(JSON.parse(text), random)) ?? ""
+    const header = JSON.parse(text)
+    return JSON.stringify(random.once(3) ? move(header, random) : mutateValue(header, random)) ?? ""
   } catch {
     return text.slice(0, random.below(text.length + 1))
   }

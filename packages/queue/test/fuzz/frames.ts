@@ -66,7 +66,7 @@ export const messagePack: Decoder = {
     return Uint8Array.from([...bytes.subarray(0, at), ...random.pick(tokens), ...bytes.subarray(random.once(2) ? at : at + 1)])
   },
   judge: (bytes: Uint8Array) => {
-    const expected = MessagePack.decode(bytes, maxDepth + 1)
+    const expected = MessagePack.decode(bytes, maxDepth)
     const before = bytes.slice()
     const padded = new Uint8Array(bytes.length + 64).fill(0x91)
     padded.set(bytes)
@@ -81,7 +81,7 @@ export const messagePack: Decoder = {
       if ("issue" in way) holds(expected === undefined, `refused a frame: ${way.issue}`)
       else if (expected === undefined) throw new Broken("took bytes that are no frame")
       else {
-        holds(isPlain(way.frame, maxDepth + 1), "made a frame that is not plain data")
+        holds(isPlain(way.frame, maxDepth), "made a frame that is not plain data")
         holds(same(way.frame, expected), "made another frame of the same bytes")
       }
     }
@@ -148,6 +148,7 @@ export const packing: Decoder = {
       )
       return cause.message
     }
+    holds(isPlain(value), "packed what is not plain data")
     holds(same(positive(Codec.unpack(bytes)), positive(value)), "packed a frame that does not come back as it was")
     return "accepted"
   }

@@ -4,7 +4,7 @@ import { mutateValue } from "../../../../test/harness/mutate.ts"
 import type { Random } from "../../../../test/harness/random.ts"
 import { MappedMemory, type Memory } from "../../src/internal/memory.ts"
 import { Requests } from "../../src/internal/requests.ts"
-import { Assembly, type Geometry, LAPPED, Reader, Ring } from "../../src/internal/ring.ts"
+import { Assembly, distance, type Geometry, LAPPED, Reader, Ring } from "../../src/internal/ring.ts"
 import { Writer } from "../../src/internal/writer.ts"
 
 const capacity = 4096
@@ -22,6 +22,8 @@ type Step =
   | { readonly take: number }
   /** Somebody writes a word, after so many accesses of whoever is next at it. */
   | { readonly word: number; readonly value: number; readonly after: number }
+  /** Somebody writes a header with a check that is right, so many words after where the reader stands. */
+  | { readonly forge: number; readonly length: number; readonly total: number; readonly offset: number }
 
 const isNumber = (u: unknown): u is number => typeof u === "number" && Number.isSafeInteger(u)
 
@@ -30,6 +32,17 @@ const steps = (random: Random): Array<Step> =>
     random.once(2)
       ? { publish: random.bytes(random.once(8) ? random.below(9000) : random.below(80)), tags: random.below(4) }
       : { take: 1 + random.below(4) })
+
+const sizes = [0, 1, 8, 100, 1023, 1024, 1025, 2048, 4096, 2 ** 20, 2 ** 28, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 8]
+const forged = (random: Random): Step => {
+  const length = random.pick(sizes)
+  return {
+    forge: random.once(4) ? 2 * random.below(20) : 0,
+    length,
+    total: random.once(2) ? length : random.pick(sizes),
+    offset: random.once(2) ? 0 : random.pick(sizes)
+  }
+}
 
 interface Place {
   readonly words: number
@@ -45,21 +58,36 @@ const junk = (random: Random, place: Place): Step => ({
 const mutateSteps = (place: Place) => (input: ReadonlyArray<Step>, random: Random): unknown =>
   random.once(3) || !Array.isArray(input)
     ? mutateValue(input, random)
-    : input.toSpliced(random.below(input.length + 1), random.once(3) ? 1 : 0, random.once(2) ? junk(random, place) : steps(random)[0])
+    : input.toSpliced(
+      random.below(input.length + 1),
+      random.once(3) ? 1 : 0,
+      random.pick([junk(random, place), forged(random), steps(random)[0]!])
+    )
 
 /** A memory that counts the accesses to it and lets somebody write in between. */
 class Disturbed extends MappedMemory {
   accesses = 0
   bytesRead = 0
   disturbed = false
+  private most = Infinity
   private pending: Array<{ readonly word: number; readonly value: number; left: number }> = []
 
   disturb(word: number, value: number, after: number): void {
     this.pending.push({ word, value, left: after })
     this.pass(0)
   }
+  /** Nobody is about to write. */
+  get isCalm(): boolean {
+    return this.pending.length === 0
+  }
+  forge(word: number, length: number, total: number, offset: number): void {
+    this.disturbed = true
+    const header = [length, total, offset, length ^ total ^ offset ^ 0x50484c58]
+    for (const [index, value] of header.entries()) this.words[word + index] = value
+  }
   private pass(count: number): void {
     this.accesses += count
+    holds(this.accesses <= this.most, `more than ${40 * words} accesses to the memory`)
     if (this.pending.length === 0) return
     for (const entry of this.pending) {
       entry.left -= count
@@ -87,9 +115,9 @@ class Disturbed extends MappedMemory {
     this.bytesRead += length
     super.read(offset, length, target, at)
   }
-  /** A piece needs a handful of accesses, and a ring of this length has so many pieces at most. */
-  bounded(before: number): void {
-    holds(this.accesses - before < 40 * words, `${this.accesses - before} accesses to the memory`)
+  /** Whoever is next at it: a piece needs a handful of accesses, and a ring of this length has so many pieces at most. */
+  limit(): void {
+    this.most = this.accesses + 40 * words
   }
 }
 
@@ -97,6 +125,10 @@ const isStep = (step: unknown): step is Step => {
   if (typeof step !== "object" || step === null) return false
   if ("publish" in step) return step.publish instanceof Uint8Array && step.publish.length < 100_000 && "tags" in step && isNumber(step.tags)
   if ("take" in step) return isNumber(step.take) && step.take < 100
+  if ("forge" in step) {
+    const { forge, length, offset, total } = step as any
+    return [forge, length, offset, total].every((n) => isNumber(n) && n >= 0) && forge < words - 4
+  }
   return "word" in step && "value" in step && "after" in step && isNumber(step.word) && isNumber(step.value) && isNumber(step.after)
 }
 
@@ -117,6 +149,8 @@ const reading = (name: string, tags: number, rank: number | undefined): Decoder 
     writer.admit(rank ?? -1, consumed)
     const mine: Array<Uint8Array> = []
     let outcome = "accepted"
+    /** The header at which the reader stands is one that no writer makes. */
+    let isWrong = false
     for (const step of Array.isArray(input) ? input : []) {
       if (!isStep(step)) continue
       if ("publish" in step) {
@@ -126,14 +160,22 @@ const reading = (name: string, tags: number, rank: number | undefined): Decoder 
         if (rank === undefined || (step.tags & 1 << rank) !== 0) mine.push(step.publish)
       } else if ("word" in step) {
         if (step.word >= 0 && step.word < memory.words.length) memory.disturb(step.word, step.value, step.after)
+      } else if ("forge" in step) {
+        const { forge, length, offset, total } = step
+        const at = reader.load()
+        memory.forge(data / 4 + ((at + forge) & (words - 1)), length, total, offset)
+        const left = distance(at, memory.words[writtenWord]!)
+        isWrong = forge === 0 && left > 0
+          && (offset + length > total || length > capacity / 4 || total > frameLimit || reader.ring.size(length) > left)
       } else {
         for (let take = 0; take < step.take; take++) {
           if (!memory.disturbed) writer.flush()
-          const before = memory.accesses
+          memory.limit()
           // The writer moves whoever has nothing to read.
           reader.position = reader.load()
           const taken = reader.take()
-          memory.bounded(before)
+          if (isWrong && memory.isCalm) holds(taken === "junk" || taken === "moved", `told ${taken} of a header that no writer makes`)
+          isWrong = false
           if (taken === "moved" || taken === "junk") {
             if (!memory.disturbed) throw new Broken(`told ${taken} of what a writer wrote`)
             return taken
@@ -191,12 +233,14 @@ export const requests: Decoder = {
     let now = 0
     for (const step of Array.isArray(input) ? input : []) {
       if (!isStep(step)) continue
-      const before = memory.accesses
+      memory.limit()
       if ("publish" in step) {
         group.takes(step.publish.length, 0)
         group.publish(step.publish, ranks.filter((rank) => (step.tags & 1 << rank) !== 0), () => now)
       } else if ("word" in step) {
         if (step.word >= 0 && step.word < memory.words.length) memory.disturb(step.word, step.value, step.after)
+      } else if ("forge" in step) {
+        memory.forge(groupData / 4 + step.forge, step.length, step.total, step.offset)
       } else {
         now += step.take * 25
         read()
@@ -204,7 +248,6 @@ export const requests: Decoder = {
         group.ready()
         group.due(now)
       }
-      memory.bounded(before)
     }
     if (lost.length > 0 && !memory.disturbed) throw new Broken("lost a rank that had done nothing")
     return lost.length > 0 ? "lost a rank" : "accepted"
