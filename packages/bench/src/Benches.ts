@@ -9,6 +9,7 @@ import { FanOut } from "./benches/FanOut.ts"
 import { Frozen } from "./benches/Frozen.ts"
 import { Hop } from "./benches/Hop.ts"
 import { Idle } from "./benches/Idle.ts"
+import { Kept } from "./benches/Kept.ts"
 import { Loss } from "./benches/Loss.ts"
 import { Memory } from "./benches/Memory.ts"
 import { Parked } from "./benches/Parked.ts"
@@ -29,6 +30,7 @@ export const benches: ReadonlyArray<Bench> = [
   Memory,
   Death,
   Loss,
+  Kept,
   Restart,
   Frozen,
   Abort,

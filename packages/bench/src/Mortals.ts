@@ -14,15 +14,18 @@ import { Mortal } from "./workers/Mortal.ts"
 /** A group of ranks to be lost. */
 export type Group = WorkerGroup.WorkerGroup<typeof Mortal, "rank">
 
-/** Starts a group on this machine's processes. However many ranks die one after the other, each is started again at once. */
-export const start = (ranks: number, heartbeat?: WorkerGroup.Heartbeat) =>
+/** Starts a group on this machine's processes, which may be a keeper's. However many ranks die one after the other, each is started again at once. */
+export const start = (
+  ranks: number,
+  { heartbeat, keeper = false }: { readonly heartbeat?: WorkerGroup.Heartbeat | undefined; readonly keeper?: boolean } = {}
+) =>
   WorkerGroup.make(Mortal, {
     mesh: Mesh.make({ rank: ranks }),
     entry: new URL("./workers/mortalWorker.ts", import.meta.url),
     name: "bench",
     supervision: Supervision.restart({ max: 1000, per: "1 milli" }),
     heartbeat
-  }).pipe(Effect.provide(NodeCluster.layer))
+  }).pipe(Effect.provide(keeper ? NodeCluster.layerWith({ keeper: {} }) : NodeCluster.layer))
 
 /** A signal to one rank's process, and the death that the call in flight to it tells. */
 export interface Struck {

@@ -12,6 +12,7 @@ import type { MessageQueues } from "@phalanx/core/MessageQueues"
 import type { QueueError } from "@phalanx/core/QueueError"
 import * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
+import * as keepers from "./internal/keepers.ts"
 import * as print from "./internal/output.ts"
 import * as processes from "./internal/processes.ts"
 import * as registered from "./internal/registered.ts"
@@ -48,6 +49,11 @@ export interface Options {
    * error in any case.
    */
   readonly output?: "inherit" | "ignore" | ((line: Line) => void) | undefined
+  /**
+   * Makes workers children of a keeper instead of this process: one small process a group, which outlives this one. It ends the workers when this process ends in order, and
+   * otherwise when nobody has renewed its lease for so long (default 30 seconds), be it that this process is gone, is stopped or does not let its event loop run. Default: none.
+   */
+  readonly keeper?: { readonly lease?: Duration.Input | undefined } | undefined
   /** Where this user's groups are recorded: a folder of its own. Default: `Registry.defaultFolder`. */
   readonly registry?: string | undefined
 }
@@ -55,18 +61,20 @@ export interface Options {
 /** Processes of this machine, with these options. */
 export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | MessageQueues, QueueError> => {
   const { folder, host, output, port, registry, transport } = options
-  const cluster = Layer.sync(Cluster.Cluster, () =>
-    processes.make({
-      queues: { ...(folder === undefined ? {} : { folder }), ...(host === undefined ? {} : { host }) },
-      print: output === "ignore" ? undefined : typeof output === "function" ? output : print.inherit,
-      grace: Duration.toMillis(options.grace ?? "2 seconds"),
-      env: options.env ?? {},
-      execArgv: options.execArgv ?? [],
-      node: options.node ?? process.execPath
-    }))
+  const started: processes.Options = {
+    queues: { ...(folder === undefined ? {} : { folder }), ...(host === undefined ? {} : { host }) },
+    print: output === "ignore" ? undefined : typeof output === "function" ? output : print.inherit,
+    grace: Duration.toMillis(options.grace ?? "2 seconds"),
+    env: options.env ?? {},
+    execArgv: options.execArgv ?? [],
+    node: options.node ?? process.execPath
+  }
+  const cluster = Layer.sync(Cluster.Cluster, () => processes.make(started))
   const settings = { folder, host, port }
   const queues = transport === undefined ? transports.layerDefault(settings) : transports.layer(transport, settings)
-  return registered.layer(folder).pipe(
+  const { keeper } = options
+  const spawnKept = keeper === undefined ? undefined : keepers.make({ ...started, lease: Duration.toMillis(keeper.lease ?? "30 seconds") })
+  return registered.layer(folder, spawnKept).pipe(
     Layer.provide([cluster, queues, registry === undefined ? Registry.layer : Registry.layerAt(registry)])
   )
 }

@@ -63,6 +63,15 @@ export interface Entering {
 
 /** The entry of a group of this process. */
 export interface Entry {
+  readonly folder: string
+  readonly group: string
+  readonly secret: string
+  /** Which driver of the group this process is. */
+  readonly generation: number
+  /** Ends when the group is left. */
+  readonly scope: Scope.Scope
+  /** Notes the process whose children the workers are, and for how many milliseconds they outlive this one. */
+  readonly keptBy: (keeper: NonNullable<Record["keeper"]>, graceMillis: number) => Effect.Effect<void>
   /** Notes which transport carries its frames. */
   readonly carriedBy: (transport: string) => Effect.Effect<void>
   /** Notes a worker until the scope closes. */
@@ -238,8 +247,13 @@ const make = (folder: string): Registry["Service"] => {
         Effect.catch((error) => Effect.logWarning(`The record of group ${group} in ${path} is out of date`, error.cause))
       )
     const entry: Held = {
+      folder: path,
+      group,
+      secret,
+      generation: record.generation,
       scope,
       users: 1,
+      keptBy: (keeper, graceMillis) => change(() => ({ keeper, graceMillis })),
       carriedBy: (transport) => change(() => ({ transport })),
       seat: ({ entry, identity: { epoch, incarnation, member: id, rank, shape } }, pid) => {
         const member: Member = { id, rank, incarnation, ...OsProcess.of(pid) }

@@ -1,42 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
+import { drive } from "./fixtures/drive.ts"
 import { start } from "./fixtures/start.ts"
-import { eventually, filesIn, folder, lives, processesNaming, uniqueName } from "./fixtures/system.ts"
-
-const program = fileURLToPath(new URL("./fixtures/driver.ts", import.meta.url))
-
-/** Runs a driver, and gives what it says and the pids of its workers once it has told them. */
-const drive = Effect.fnUntraced(function*(how: "runMain" | "plain" | "spin" | "exit" | "throw", transport: "shm" | "ipc" = "shm") {
-  const segments = yield* folder
-  const registry = yield* folder
-  const name = uniqueName()
-  let output = ""
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(process.execPath, [program, segments, registry, name, how, transport], {
-        stdio: ["ignore", "pipe", how === "throw" ? "ignore" : "inherit"],
-        // Sockets go beside the segments.
-        env: { ...process.env, TMPDIR: segments }
-      })
-    ),
-    (child) => Effect.sync(() => child.kill("SIGKILL"))
-  )
-  child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
-  yield* eventually("the driver tells its workers' pids", () => /^pids .*\n/.test(output), 40_000)
-  const pids = /^pids (.*)\n/.exec(output)![1]!.split(" ").map(Number)
-  const gone = (millis: number) =>
-    Effect.andThen(
-      eventually("the workers are gone", () => !pids.some(lives), millis),
-      Effect.sync(() => assert.deepStrictEqual(processesNaming(name), []))
-    )
-  const kill = Effect.andThen(
-    Effect.sync(() => child.kill("SIGKILL")),
-    Effect.andThen(gone(1000), eventually("the driver is gone", () => child.signalCode !== null))
-  )
-  return { child, gone, kill, output: () => output, pids, registry, segments }
-})
+import { eventually, filesIn, lives } from "./fixtures/system.ts"
 
 /** Starts and ends another group of the same user. */
 const startAnother = (registry: string) => Effect.scoped(start(1, { registry }))

@@ -27,7 +27,7 @@ export interface Options {
   readonly print: output.Print | undefined
   /** Milliseconds from SIGTERM to SIGKILL. */
   readonly grace: number
-  readonly env: Readonly<Record<string, string | undefined>>
+  readonly env: Readonly<Record<string, string>>
   readonly execArgv: ReadonlyArray<string>
   /** Path of the Node to run. */
   readonly node: string

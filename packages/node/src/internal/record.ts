@@ -24,8 +24,8 @@ export const Record = Schema.Struct({
   /** Which driver of the group this is: whoever adopts a group raises it. */
   generation: Schema.Natural,
   driver: OsProcess.OsProcess,
-  /** The socket of the process that the workers are children of, if that is not the driver. */
-  keeper: Schema.optionalKey(Schema.String),
+  /** The process that the workers are children of, if that is not the driver, and the path of its socket. */
+  keeper: Schema.optionalKey(Schema.Struct({ socket: Schema.String, ...OsProcess.OsProcess.fields })),
   /** For how long a group is left to whoever may adopt it, from when its driver was first seen to be gone. */
   graceMillis: Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)),
   /** `shm`, `tcp` or `ipc`; empty until the queues are open. */

@@ -7,10 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { hostname } from "node:os"
 import { Registry } from "../Registry.ts"
+import type * as keepers from "./keepers.ts"
 
-/** The services given, with every group entered into the registry. `segments` is where shared memory lies. */
+/** The services given, with every group entered into the registry. `segments` is where shared memory lies; `spawnKept` starts workers that a keeper keeps. */
 export const layer = (
-  segments: string | undefined
+  segments: string | undefined,
+  spawnKept: keepers.Spawn | undefined
 ): Layer.Layer<Cluster.Cluster | MessageQueues, never, Cluster.Cluster | MessageQueues | Registry> =>
   Layer.effectContext(Effect.gen(function*() {
     const cluster = yield* Cluster.Cluster
@@ -32,7 +34,7 @@ export const layer = (
               advice,
               stderr: []
             }))
-          const process = yield* cluster.spawn(worker)
+          const process = yield* spawnKept === undefined ? cluster.spawn(worker) : spawnKept(entry, worker)
           if (process.pid !== undefined) yield* entry.seat(worker, process.pid)
           return process
         })

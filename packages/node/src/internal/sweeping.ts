@@ -58,21 +58,23 @@ const attempt = <A>(folder: string, body: () => A): Effect.Effect<A, RegistryErr
       failure(folder, (cause as Error).message, "Its driver is dead: remove this folder by hand, and files in /dev/shm that bear its name")
   })
 
-/** A worker of the group, which nobody else's process can be: by number, start and what its command line says. */
-const isWorker = (group: string) => (member: Record.Member): boolean => {
-  if (member.started === 0 || !OsProcess.lives(member)) return false
-  const words = OsProcess.commandLine(member)
+/** A worker or the keeper of the group, which nobody else's process can be: by number, start and what its command line says. */
+const isOf = (group: string) => (process: OsProcess.OsProcess): boolean => {
+  if (process.started === 0 || !OsProcess.lives(process)) return false
+  const words = OsProcess.commandLine(process)
   return words.includes("phalanx") && words.includes(group)
 }
 
 /** What the group's workers have started and left behind in their process groups. */
-const startedBy = (group: string, workers: ReadonlyArray<Record.Member>): ReadonlyArray<OsProcess.OsProcess> => {
+const startedBy = (group: string, workers: ReadonlyArray<OsProcess.OsProcess>): ReadonlyArray<OsProcess.OsProcess> => {
   const led = new Set(workers.map(({ pid }) => pid))
   return pids().filter((pid) => !led.has(pid) && led.has(stat(pid).group) && environment.names(pid, group)).map(OsProcess.of)
 }
 
-const kill = Effect.fnUntraced(function*(folder: string, { id, members }: Record.Record) {
-  const left = [...members.filter(isWorker(id)), ...startedBy(id, members)]
+/** Ends processes of a group, which may have ended, and what they have started; tells which there still were. */
+export const kill = Effect.fnUntraced(function*(folder: string, group: string, processes: ReadonlyArray<OsProcess.OsProcess>) {
+  const others = processes.filter(({ pid }) => pid !== process.pid)
+  const left = [...others.filter(isOf(group)), ...startedBy(group, others)]
   for (const { pid } of left) yield* Effect.ignore(Effect.try(() => process.kill(pid, "SIGKILL")))
   yield* Effect.sync(() => !left.some(OsProcess.lives)).pipe(
     Effect.repeat({ until: (gone) => gone, schedule: Schedule.spaced("2 millis") }),
@@ -86,20 +88,22 @@ const kill = Effect.fnUntraced(function*(folder: string, { id, members }: Record
 })
 
 /** Whether a group may still be adopted. Processes live in real time, whatever clock the program runs on. */
-const isInGrace = (folder: string, { graceMillis }: Record.Record): boolean => {
-  if (graceMillis === 0) return false
+const isInGrace = (folder: string, { graceMillis, keeper }: Record.Record): boolean => {
+  // Workers do not outlive their keeper.
+  if (graceMillis === 0 || (keeper !== undefined && !OsProcess.lives(keeper))) return false
   const orphan = Path.join(folder, orphanName)
   const seen = Fs.statSync(orphan, { throwIfNoEntry: false })
   if (seen === undefined) Fs.writeFileSync(orphan, "", { mode: 0o600 })
   return seen === undefined || performance.timeOrigin + performance.now() - seen.mtimeMs < graceMillis
 }
 
-const clear = Effect.fnUntraced(function*(folder: string) {
+const clear = Effect.fnUntraced(function*(folder: string, leavesInGrace: boolean) {
   const record = yield* attempt(folder, () => Record.read(folder))
   // Killed before it had made anything.
   if (record === undefined) return yield* Effect.as(attempt(folder, () => removeEntry(folder)), undefined)
-  if (yield* attempt(folder, () => isInGrace(folder, record))) return undefined
-  const killed = yield* kill(folder, record)
+  if (leavesInGrace && (yield* attempt(folder, () => isInGrace(folder, record)))) return undefined
+  const { id, keeper, members } = record
+  const killed = yield* kill(folder, id, [...members, ...(keeper === undefined ? [] : [keeper])])
   const swept = yield* Effect.forEach(
     record.files,
     (files) => Effect.mapError(QueueFiles.sweep(files), ({ advice, issue, where }) => failure(where, issue, advice))
@@ -109,15 +113,20 @@ const clear = Effect.fnUntraced(function*(folder: string) {
   return { group: record.id, driver: record.driver, killed, files: sum("files"), bytes: sum("bytes") } satisfies Swept
 })
 
-/** Removes what is left of one group, if its driver is dead and its grace is over. */
-export const sweep = (folder: string): Effect.Effect<Swept | undefined, RegistryError> =>
+const sweepIfDead = (folder: string, leavesInGrace: boolean): Effect.Effect<Swept | undefined, RegistryError> =>
   Effect.acquireUseRelease(
     attempt(folder, () => Lock.take(Path.join(folder, lockName), false)),
     (lock) => {
       if (lock === "held") return Effect.succeed(undefined)
-      if (lock !== "gone") return clear(folder)
+      if (lock !== "gone") return clear(folder, leavesInGrace)
       // Killed before it had a lock, or being removed by somebody else.
       return Effect.as(attempt(folder, () => removeEmpty(folder)), undefined)
     },
     (lock) => Effect.sync(() => typeof lock === "object" && lock.release())
   )
+
+/** Removes what is left of one group, if its driver is dead and its grace is over. */
+export const sweep = (folder: string): Effect.Effect<Swept | undefined, RegistryError> => sweepIfDead(folder, true)
+
+/** Removes what is left of one group, if its driver is dead. */
+export const sweepNow = (folder: string): Effect.Effect<Swept | undefined, RegistryError> => sweepIfDead(folder, false)

@@ -1,0 +1,232 @@
+/** A driver's lease of its group's keeper: what it asks for, and the workers as they are seen through it. */
+import type * as Cluster from "@phalanx/core/Cluster"
+import type { Death } from "@phalanx/core/WorkerError"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import * as Net from "node:net"
+import { hostname } from "node:os"
+import * as Path from "node:path"
+import * as OsProcess from "../OsProcess.ts"
+import type { Entry } from "../Registry.ts"
+import * as keeperStart from "./keeperStart.ts"
+import * as keeping from "./keeping.ts"
+import type * as processes from "./processes.ts"
+import * as sweeping from "./sweeping.ts"
+import { vitals } from "./vitals.ts"
+
+export interface Options extends processes.Options {
+  /** Milliseconds for which workers outlive a driver that says nothing. */
+  readonly lease: number
+}
+
+/** Milliseconds that a keeper has to take a driver. */
+const answerWithin = 10_000
+
+/** How often a lease is renewed in its time. A keeper that leaves as many renewals unanswered is lost. */
+const renewals = 4
+
+const readWelcome = keeping.reader(keeping.Welcome)
+const readChallenge = keeping.reader(keeping.Challenge)
+const readMessage = keeping.reader(keeping.FromKeeper)
+
+/** A worker as its driver sees it. */
+interface Seen {
+  pid: number | undefined
+  readonly end: Deferred.Deferred<Cluster.End>
+}
+
+/** What is asked, without its number. */
+type Question = keeping.FromDriver extends infer M ? M extends { readonly ask: number } ? Omit<M, "ask"> : never : never
+type Answer = Extract<keeping.FromKeeper, { readonly ask: number }>
+
+/** A lease. */
+export interface Link {
+  readonly spawn: (entry: URL, identity: Cluster.Identity) => Effect.Effect<Cluster.Process, keeping.Refusal, Scope.Scope>
+  /** The keeper is gone, or has another driver. */
+  readonly isLost: () => boolean
+}
+
+/** Takes the lease of a keeper that listens. */
+const connect = ({ folder, generation, secret }: Entry, options: Options): Effect.Effect<Net.Socket, keeping.Refusal> =>
+  Effect.callback((resume) => {
+    const nonce = keeping.nonce()
+    const socket = Net.connect(Path.join(folder, keeping.socketName))
+    const fail = (issue: string): void => {
+      socket.destroy()
+      resume(Effect.fail(keeperStart.failed(issue)))
+    }
+    const greet = (line: string): boolean => {
+      const challenge = readChallenge(line)
+      if (challenge === undefined) return false
+      const { env, execArgv, grace, node, print, queues } = options
+      const hello: keeping.Hello = {
+        generation,
+        leaseMillis: options.lease,
+        nonce,
+        proof: keeping.proof(secret, "driver", challenge.nonce, generation),
+        options: { queues, prints: print !== undefined, grace, env, execArgv, node }
+      }
+      socket.write(keeping.line(hello))
+      hear = enter
+      return true
+    }
+    const enter = (line: string): boolean => {
+      const welcome = readWelcome(line)
+      if (welcome === undefined || "replacedBy" in welcome) return false
+      if (!keeping.proves(welcome.proof, keeping.proof(secret, "keeper", nonce, generation))) return false
+      socket.setTimeout(0).removeAllListeners("close").removeAllListeners("data")
+      resume(Effect.succeed(socket))
+      return true
+    }
+    let hear = greet
+    socket.setTimeout(answerWithin, () => fail(`it did not answer within ${answerWithin} ms`))
+    socket.on("error", (cause) => fail(cause.message)).once("close", () => fail("it hung up"))
+    keeping.listen(socket, (line) => hear(line))
+  })
+
+/** Starts a group's keeper and takes its lease. The scope's end ends the keeper, and whoever it still keeps. */
+export const open = Effect.fnUntraced(function*(entry: Entry, options: Options): Effect.fn.Return<Link, keeping.Refusal, Scope.Scope> {
+  const { folder, group } = entry
+  const keeper = yield* Effect.acquireRelease(
+    keeperStart.start(entry, options.node, options.lease),
+    (keeper) => keeperStart.end(entry, keeper),
+    { interruptible: true }
+  )
+  yield* entry.keptBy({ socket: Path.join(folder, keeping.socketName), ...keeper }, options.lease)
+  const socket = yield* connect(entry, options)
+  const seen = new Map<string, Seen>()
+  const asked = new Map<number, (answer: Answer | undefined) => void>()
+  let asks = 0
+  let unanswered = 0
+  let over = false
+
+  const say = (message: keeping.FromDriver): void => {
+    if (socket.writable) socket.write(keeping.line(message))
+  }
+  /** Asks, and waits for the answer; `undefined` if the keeper is lost before. */
+  const ask = (question: Question): Effect.Effect<Answer | undefined> =>
+    Effect.callback((resume) => {
+      if (!socket.writable) return resume(Effect.undefined)
+      const ask = asks++
+      asked.set(ask, (answer) => resume(Effect.succeed(answer)))
+      say({ ...question, ask })
+    })
+
+  // ------------------------------------------------------------------------------------------------ what the keeper says
+  /** Nothing more will be heard of these workers. */
+  const giveUp = (death: Death, why: string): void => {
+    for (const resume of asked.values()) resume(undefined)
+    asked.clear()
+    const end: Cluster.End = { death, stderr: [why] }
+    for (const one of seen.values()) Deferred.doneUnsafe(one.end, Exit.succeed(end))
+    seen.clear()
+  }
+  const hear = (message: keeping.FromKeeper): void => {
+    unanswered = 0
+    switch (message._tag) {
+      case "Renewed":
+        return
+      case "Ended": {
+        const one = seen.get(keeping.keyOf(message.worker))
+        return void (one !== undefined && Deferred.doneUnsafe(one.end, Exit.succeed(message.end)))
+      }
+      case "Printed": {
+        const { rank, stream, text } = message
+        return options.print?.({ group, rank, stream, text })
+      }
+      case "Replaced": {
+        const issue = `driver ${message.generation} of this group has taken it over`
+        over = true
+        socket.destroy()
+        return giveUp({ _tag: "Disconnected", issue }, issue)
+      }
+      default:
+        asked.get(message.ask)?.(message)
+        asked.delete(message.ask)
+    }
+  }
+  keeping.listen(socket, (line) => {
+    const message = readMessage(line)
+    if (message !== undefined) hear(message)
+    return message !== undefined
+  })
+
+  // ------------------------------------------------------------------------------------------------ the lease
+  const renewing = setInterval(() => {
+    if (++unanswered > renewals) socket.destroy()
+    else say({ _tag: "Renew" })
+  }, options.lease / renewals).unref()
+  socket.once("close", () => {
+    clearInterval(renewing)
+    if (over) return giveUp({ _tag: "Killed", signal: "SIGTERM" }, "its group has ended")
+    // Workers die with their keeper, but what they had started does not; and one that only hung up, or is stopped, goes now.
+    const workers = [...seen.values()].flatMap(({ pid }) => pid === undefined ? [] : [OsProcess.of(pid)])
+    Effect.runFork(
+      Effect.andThen(
+        Effect.ignore(sweeping.kill(folder, group, [keeper, ...workers])),
+        Effect.sync(() => giveUp({ _tag: "Killed", signal: "SIGKILL" }, `ended together with its keeper, process ${keeper.pid}`))
+      )
+    )
+  })
+
+  /** Longer than a keeper takes for a worker that does not end in order. */
+  const patience = 2 * options.grace + 1000
+  yield* Effect.addFinalizer(() =>
+    Effect.callback<void>((resume) => {
+      over = true
+      if (socket.destroyed) return resume(Effect.void)
+      const timer = setTimeout(() => socket.destroy(), patience)
+      socket.once("close", () => {
+        clearTimeout(timer)
+        resume(Effect.void)
+      })
+      say({ _tag: "End" })
+    })
+  )
+
+  // ------------------------------------------------------------------------------------------------ workers
+  const stop = (worker: keeping.Worker, { end }: Seen): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const timer = setTimeout(() => socket.destroy(), patience)
+      return ask({ _tag: "Stop", worker }).pipe(
+        Effect.andThen(() => {
+          clearTimeout(timer)
+          seen.delete(keeping.keyOf(worker))
+          return Deferred.await(end)
+        }),
+        Effect.asVoid
+      )
+    })
+
+  return {
+    isLost: () => socket.destroyed,
+    spawn: Effect.fnUntraced(function*({ href }, identity) {
+      const { incarnation, member } = identity
+      const worker = { member, incarnation }
+      const one: Seen = { pid: undefined, end: Deferred.makeUnsafe() }
+      const pid = yield* Effect.acquireRelease(
+        Effect.suspend(() => {
+          seen.set(keeping.keyOf(worker), one)
+          return Effect.flatMap(ask({ _tag: "Spawn", entry: href, identity }), (answer) => {
+            if (answer?._tag === "Spawned") return Effect.succeed(one.pid = answer.pid)
+            seen.delete(keeping.keyOf(worker))
+            return Effect.fail(answer?._tag === "Refused" ? answer.error : keeperStart.failed(`process ${keeper.pid} is gone`))
+          })
+        }),
+        () => stop(worker, one)
+      )
+      const said = Effect.map(ask({ _tag: "Ask", worker }), (answer) => answer?._tag === "Said" ? answer : { stderr: [], flight: [] })
+      return {
+        node: hostname(),
+        pid,
+        end: Deferred.await(one.end),
+        stderr: Effect.map(said, ({ stderr }) => stderr),
+        flight: Effect.map(said, ({ flight }) => flight),
+        vitals: vitals({ pid }),
+        kill: (signal) => Effect.asVoid(ask({ _tag: "Kill", worker, signal }))
+      }
+    })
+  }
+})
