@@ -20,7 +20,8 @@ export const Death = Schema.TaggedUnion({
 })
 export type Death = typeof Death.Type
 
-/** Why a worker is gone, as far as can be known. `sibling`: nothing was wrong with it; supervision took it along with another rank. */
+/** Why a worker is gone, as far as can be known. `sibling`: nothing was wrong with it; supervision took it along with another rank. `left`: nor with this one;
+ * the group has another size and goes on without it. */
 export const Reason = Schema.Literals([
   "exit",
   "signal",
@@ -31,7 +32,8 @@ export const Reason = Schema.Literals([
   "disconnected",
   "frozen",
   "unresponsive",
-  "sibling"
+  "sibling",
+  "left"
 ])
 export type Reason = typeof Reason.Type
 

@@ -25,6 +25,7 @@ import type { Member, Membership } from "./Membership.ts"
 import type * as Mesh from "./Mesh.ts"
 import type { MessageQueues, QueueError, Stats } from "./MessageQueues.ts"
 import type { Snapshot } from "./Snapshot.ts"
+import type { Change, StandbyError } from "./Standby.ts"
 import type { Supervision } from "./Supervision.ts"
 import type { CallError, SpawnError, WorkerDied } from "./WorkerError.ts"
 
@@ -187,6 +188,11 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   readonly deaths: Stream.Stream<WorkerDied>
   /** Fails, once and with one cause, when the group does. Race a program with it to end with the group; a late listener fails at once. */
   readonly failure: Effect.Effect<never, WorkerDied>
+  /**
+   * Prepares another size beside the one that serves: starts who joins, and has all who are concerned meet. The scope's end gives it up, or, once it has been committed, ends those that have left
+   * when they have answered what they were asked, for which they have as long as `readyWithin`. One at a time.
+   */
+  readonly prepare: (change: Change<D>) => Effect.Effect<Standby<P, D>, StandbyError | SpawnError | QueueError, Scope.Scope>
   readonly counters: Effect.Effect<Counters>
   /** Hears every rank's answer to the calls made from now on, until the scope closes: called at once, so it must be short and must not throw. */
   readonly observe: (f: (answer: Answer) => void) => Effect.Effect<void, never, Scope.Scope>
@@ -196,6 +202,31 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   readonly snapshot: Effect.Effect<Snapshot>
   /** Ends a worker with SIGKILL; resolves when the signal is sent. */
   readonly kill: (rank: number) => Effect.Effect<void>
+}
+
+/**
+ * Another size of the group, ready to serve. Its actors can be called before they do: the worker of a member that joins has been built, for the rank and the mesh that it is to have. A death of any
+ * member spoils it.
+ */
+export interface Standby<P extends RpcGroup.Any, D extends string> {
+  /** The one that `commit` begins. */
+  readonly epoch: number
+  readonly mesh: Mesh.Mesh<D>
+  /** Member ids, in the order of their next ranks. */
+  readonly members: ReadonlyArray<number>
+  readonly joining: ReadonlyArray<number>
+  readonly leaving: ReadonlyArray<number>
+  /** All that are concerned: the members of now, in rank order, then those that join. Collectives in handlers of its calls are among these. */
+  readonly all: ActorMesh<P, "member">
+  /** The members of the next epoch, at their ranks in it. Collectives in handlers of its calls are those that the next epoch goes on with. */
+  readonly next: ActorMesh<P, D>
+  /** Fails when it cannot serve any more. */
+  readonly failure: Effect.Effect<never, StandbyError>
+  /**
+   * Begins the next epoch, at once: calls made before it run in the former one, calls made after it in the next. Nothing if it has begun. Fails if the group has another epoch by now, has lost a
+   * member, or has given it up.
+   */
+  readonly commit: Effect.Effect<void, StandbyError>
 }
 
 /** What a group's `restore` is given. */
@@ -240,6 +271,10 @@ export interface Options<P extends RpcGroup.Any, D extends string> {
   readonly name?: string | undefined
   /** Time for all workers to load, build their layer and answer. Default: 30 seconds. */
   readonly readyWithin?: Duration.Input | undefined
+  /**
+   * Most members at once, those included that join while others still leave. Default: as many as the mesh has, with which a group can only get smaller.
+   */
+  readonly capacity?: number | undefined
   /** What a rank may have open at once; more waits, in order. Default: 64 requests, 16 MiB. */
   readonly window?: { readonly requests?: number | undefined; readonly bytes?: number | undefined } | undefined
 }

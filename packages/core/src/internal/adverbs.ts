@@ -20,7 +20,7 @@ import { CallError, CallRejected, CallTimeout, type Lost } from "../WorkerError.
 import * as clientMiddleware from "./clientMiddleware.ts"
 import type { MethodCodec } from "./codec.ts"
 import type { FanOut } from "./fanOut.ts"
-import type { Sink } from "./request.ts"
+import type { Audience, Sink } from "./request.ts"
 
 export type Method = Rpc.AnyWithProps
 
@@ -59,14 +59,12 @@ const selecting = (parent: View, select: (mesh: Mesh.Any) => Mesh.Any): View => 
   }
 }
 
-/** `restores`: the calls reach members whose state is being restored. */
 export const make = (
   fanOut: FanOut,
   codecs: ReadonlyMap<string, MethodCodec>,
   methods: ReadonlyArray<Method>,
-  whole: View,
-  services: Context.Context<never>,
-  restores: boolean
+  audience: Audience,
+  services: Context.Context<never>
 ) => {
   const middleware = new Map(methods.map((rpc) => [rpc, clientMiddleware.headers(rpc, services)]))
 
@@ -82,7 +80,7 @@ export const make = (
     }
     const { context } = Fiber.getCurrent()!
     const headers = Object.entries(asked.headers) as Array<[string, string]>
-    return fanOut.start({ method: rpc._tag, codec: codecs.get(rpc._tag)!, context, mesh, sink, restores, replyFrom }, payload, {
+    return fanOut.start({ method: rpc._tag, codec: codecs.get(rpc._tag)!, context, mesh, sink, audience, replyFrom }, payload, {
       place: (index) => Mesh.place(mesh, index),
       headers: headers.length === 0 ? null : headers,
       trace: asked.span === undefined ? null : { traceId: asked.span.traceId, spanId: asked.span.spanId, sampled: asked.span.sampled }
@@ -364,5 +362,5 @@ export const make = (
       at: (at: number | Mesh.Coordinates<string>) => actor(selecting(view, (mesh) => place(mesh, at)))
     })
   }
-  return over(whole)
+  return over(() => audience.mesh)
 }

@@ -240,6 +240,6 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const made = makeService(options, exchange, open)
   yield* Effect.addFinalizer(() => Effect.sync(() => exchange.abort(`rank ${rank} has left`, false)))
-  return { ...made, abort: (issue: string): void => exchange.abort(issue, false) }
+  return { ...made, open, abort: (issue: string): void => exchange.abort(issue, false) }
 })
 export type Made = Effect.Success<ReturnType<typeof make>>

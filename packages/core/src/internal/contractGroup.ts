@@ -34,7 +34,7 @@ const start = Effect.fnUntraced(function*(window?: WorkerGroup.Options<typeof Pr
   const heard: Array<{ rank: number; frame: Frame }> = []
   let tap: Tap | undefined
   const group = yield* Effect.provideService(
-    WorkerGroup.make(Probe, { mesh: Mesh.make({ dp: 2, tp: 2 }), entry, name: "contract", window }),
+    WorkerGroup.make(Probe, { mesh: Mesh.make({ dp: 2, tp: 2 }), entry, name: "contract", capacity: 6, window }),
     MessageQueues,
     {
       ...queues,

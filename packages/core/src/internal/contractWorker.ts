@@ -10,7 +10,6 @@ export default Worker.make(
   Probe.toLayer(Effect.gen(function*() {
     const self = yield* Worker.Self
     const collectives = yield* Collectives
-    const { dp, tp } = yield* Worker.coordinates("dp", "tp")
     const events: Array<string> = []
     const gates = new Map<string, Deferred.Deferred<void>>()
     const gate = (label: string): Deferred.Deferred<void> => {
@@ -23,7 +22,13 @@ export default Worker.make(
         events.push(`add ${n}`)
         return Effect.sync(() => total += n * self.rank)
       },
-      whoami: () => Effect.succeed({ rank: self.rank, dp, tp, incarnation: self.incarnation, epoch: self.epoch }),
+      whoami: () =>
+        Effect.map(Effect.provideService(Worker.coordinates("dp", "tp"), Worker.Self, self), (at) => ({
+          ...at,
+          rank: self.rank,
+          incarnation: self.incarnation,
+          epoch: self.epoch
+        })),
       refuse: ({ rank }) =>
         rank === self.rank
           ? Effect.fail(new Refused({ rank }))

@@ -5,6 +5,7 @@
  * late, second or stale answer finds nothing.
  */
 import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Mesh from "../Mesh.ts"
 import type { Packed, Publisher } from "../MessageQueues.ts"
@@ -71,6 +72,10 @@ export const make = (options: {
       handed(open.call)
     }
     admitWaiting(member)
+    if (member.open.size === 0) tellIdle(member)
+  }
+  const tellIdle = ({ idle }: Member): void => {
+    for (const tell of idle) tell()
   }
 
   const admitWaiting = (member: Member): void => {
@@ -119,14 +124,14 @@ export const make = (options: {
     payload: unknown,
     details: { readonly place: (index: number) => Mesh.Place<any>; readonly headers: Request["headers"]; readonly trace: Trace | null }
   ) => {
-    const { codec, context, mesh, method, restores } = target
+    const { audience: { generation: present, members: known, mesh: whole, restores }, codec, context, mesh, method } = target
     const id = nextId++
-    const members = mesh.ranks.map((rank) => roster.present[rank])
+    const members = mesh.ranks.map((rank) => known[rank])
     const sink = observers.size === 0 ? target.sink : observed(target)
     const call: Call = { ...target, sink, members, made: now(), unsent: mesh.ranks.length }
     const { fence } = roster
     const lives = roster.lives(members)
-    const replyFrom = target.replyFrom === -1 ? -1 : roster.present[target.replyFrom]?.id ?? -1
+    const replyFrom = target.replyFrom === -1 ? -1 : known[target.replyFrom]?.id ?? -1
     const encode = (input: unknown): Encoded => {
       const encoded = codec.encodePayload(input, context)
       return encoded._tag === "Success" ? encoded : `the payload does not fit ${method}: ${String(Cause.squash(encoded.cause))}`
@@ -154,16 +159,16 @@ export const make = (options: {
       ? members.map((member, index) => member === undefined ? "" : perRank(() => encode(payload(details.place(index)))))
       : [encode(payload)]
     // A call that some ranks are not given must not let the others wait for them in a collective.
-    const whole = encoded.every((value) => typeof value !== "string")
+    const complete = encoded.every((value) => typeof value !== "string")
       && members.every((member) => member !== undefined && lostOf(member) === undefined)
-    const generation = whole ? roster.generation : noGeneration
+    const generation = complete ? present : noGeneration
     const shared = each ? "" : pack(encoded[0]!)
     const at: Array<number> = []
     const opened: Array<Open | undefined> = []
     for (let index = 0; index < mesh.ranks.length; index++) {
       const member = members[index]
       if (member === undefined) {
-        rejected(call, index, `the group of epoch ${fence.epoch} has no such rank: its mesh is ${JSON.stringify(roster.mesh.shape)}`)
+        rejected(call, index, `the group of epoch ${fence.epoch} has no such rank: its mesh is ${JSON.stringify(whole.shape)}`)
         handed(call)
         continue
       }
@@ -283,6 +288,7 @@ export const make = (options: {
         if (!open.abandoned) open.call.sink.exit(open.index, Exit.fail(errorOf(open, reason)))
         if (!open.admitted) handed(open.call)
       }
+      tellIdle(member)
       look()
     }
   }
@@ -313,6 +319,14 @@ export const make = (options: {
       renumber(member)
       admitWaiting(member)
     },
+    /** Resolves when a member has nothing open. */
+    idle: (member: Member): Effect.Effect<void> =>
+      Effect.callback((resume) => {
+        if (member.open.size === 0) return resume(Effect.void)
+        const done = (): void => resume(Effect.void)
+        member.idle.add(done)
+        return Effect.sync(() => member.idle.delete(done))
+      }),
     /** The group ends: what is still open is given up. */
     close: (): void => {
       closed = new CallInterrupted()

@@ -14,6 +14,7 @@ export const Kind = {
   Epoch: 5,
   Ping: 6,
   Renew: 7,
+  Meet: 8,
   // worker → driver
   Ready: 16,
   Failed: 17,
@@ -33,9 +34,10 @@ const holes: Readonly<Record<number, number>> = {
   [Kind.Ack]: 5,
   [Kind.Peers]: 6,
   [Kind.Abort]: 6,
-  [Kind.Epoch]: 7,
+  [Kind.Epoch]: 8,
   [Kind.Ping]: 5,
   [Kind.Renew]: 6,
+  [Kind.Meet]: 7,
   [Kind.Ready]: 5,
   [Kind.Failed]: 8,
   [Kind.Success]: 7,
@@ -82,6 +84,8 @@ export interface Epoch {
   readonly shape: Readonly<Record<string, number>>
   /** The members' ids in rank order. */
   readonly members: ReadonlyArray<number>
+  /** Of the collectives that this epoch begins with. */
+  readonly generation: number
 }
 /** Of a request that not every rank of its call is given. */
 export const noGeneration = -1
@@ -96,6 +100,8 @@ export type Control =
   /** The generation has begun; every former one is over. */
   | { readonly kind: typeof Kind.Renew; readonly generation: number; readonly issue: string }
   | { readonly kind: typeof Kind.Ping; readonly beat: number }
+  /** Take part as `rank` of `ranks` in a generation that is prepared beside the one that serves, and say at once where. */
+  | { readonly kind: typeof Kind.Meet; readonly generation: number; readonly rank: number; readonly ranks: number }
 export type FromDriver = Request | Epoch | Control
 
 /** A request goes to many members in one frame, so it says the incarnation it means of each: one number if they are equal, else one a member. */
@@ -127,7 +133,8 @@ export const epoch = (former: Fence, lives: Lives, e: Omit<Epoch, "kind">): Fram
   lives,
   e.epoch,
   e.shape,
-  e.members
+  e.members,
+  e.generation
 ]
 
 export const control = (fence: Fence, life: number, c: Control): Frame => {
@@ -143,6 +150,8 @@ export const control = (fence: Fence, life: number, c: Control): Frame => {
       return [...head, c.generation, c.issue]
     case Kind.Ping:
       return [...head, c.beat]
+    case Kind.Meet:
+      return [...head, c.generation, c.rank, c.ranks]
   }
 }
 
@@ -254,10 +263,12 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
       return typeof b === "string" ? { kind, generation: a, issue: b } : "malformed"
     case Kind.Ping:
       return { kind, beat: a }
+    case Kind.Meet:
+      return isCount(b) && isCount(payload) && b < payload ? { kind, generation: a, rank: b, ranks: payload } : "malformed"
     case Kind.Epoch:
       return a === epoch + 1 && isShape(b) && Array.isArray(payload) && payload.length === sizeOf(b) && payload.every(isCount) &&
-          new Set(payload).size === payload.length
-        ? { kind, epoch: a, shape: b, members: payload }
+          new Set(payload).size === payload.length && isCount(replyFrom)
+        ? { kind, epoch: a, shape: b, members: payload, generation: replyFrom }
         : "malformed"
     default:
       return "malformed"

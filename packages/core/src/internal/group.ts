@@ -26,9 +26,10 @@ import * as heartbeat from "./heartbeat.ts"
 import * as lifetimes from "./lives.ts"
 import { randomHex } from "./random.ts"
 import * as meeting from "./rendezvous.ts"
-import type { Observer } from "./request.ts"
+import type { Audience, Observer } from "./request.ts"
 import * as rosters from "./roster.ts"
 import * as snapshots from "./snapshot.ts"
+import * as standbys from "./standby.ts"
 import * as supervisors from "./supervisor.ts"
 
 export interface Options {
@@ -42,6 +43,7 @@ export interface Options {
     | undefined
   readonly name?: string | undefined
   readonly readyWithin?: Duration.Input | undefined
+  readonly capacity?: number | undefined
   readonly window?: { readonly requests?: number | undefined; readonly bytes?: number | undefined } | undefined
 }
 
@@ -62,6 +64,8 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   const name = `${options.name ?? "group"}-${yield* randomHex(4)}`
   const roster = rosters.make(options.mesh, yield* randomHex(16))
   const methods = [...protocol.requests.values()]
+  const readyWithin = Duration.fromInputUnsafe(options.readyWithin ?? "30 seconds")
+  const capacity = Math.max(options.capacity ?? 0, roster.present.length)
   // Made after what hears its frames.
   const queue: { publisher?: MessageQueues.Publisher } = {}
   const publisher = () => queue.publisher!
@@ -102,14 +106,29 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     cluster,
     publisher,
     roster,
-    readyWithin: Duration.fromInputUnsafe(options.readyWithin ?? "30 seconds"),
+    readyWithin,
     scope: yield* Scope.fork(yield* Effect.scope, "parallel"),
     ended: onEnd
   })
   const codecs = new Map(methods.map((rpc) => [rpc._tag, codec.make(rpc)]))
-  const over = (restores: boolean) => adverbs.make(out, codecs, methods, () => roster.mesh, context, restores)
+  const over = (audience: Audience) => adverbs.make(out, codecs, methods, audience, context)
+  const present = (restores: boolean): Audience => ({
+    get mesh() {
+      return roster.mesh
+    },
+    get members() {
+      return roster.present
+    },
+    get generation() {
+      return roster.generation
+    },
+    restores
+  })
   const { restore } = options
   const membership = { ref: undefined as SubscriptionRef.SubscriptionRef<Membership<string>> | undefined }
+  const changed = (): void => {
+    if (membership.ref !== undefined) Effect.runSyncWith(context)(SubscriptionRef.set(membership.ref, currentMembership()))
+  }
   const supervisor = yield* supervisors.make({
     policy: options.supervision ?? escalate,
     roster,
@@ -120,13 +139,25 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     now,
     scope: yield* Effect.scope,
     restore: restore === undefined ? undefined : ({ died, rank, survivors }) => {
-      const group = over(true)
+      const group = over(present(true))
       return Effect.provideContext(restore({ died, actor: group.at(rank), survivors, group }), context)
     },
     tell,
-    changed: () => {
-      if (membership.ref !== undefined) Effect.runSyncWith(context)(SubscriptionRef.set(membership.ref, currentMembership()))
-    }
+    changed,
+    spoil: (died) => standby.spoil(died)
+  })
+  const standby = standbys.make({
+    roster,
+    lives,
+    rendezvous,
+    supervisor,
+    publisher,
+    capacity,
+    readyWithin,
+    idle: out.idle,
+    over,
+    tell,
+    changed
   })
 
   // ------------------------------------------------------------------------------------------------ frames
@@ -165,7 +196,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   queue.publisher = yield* queues.open({
     group: name,
     secret: roster.fence.secret,
-    ranks: roster.all.length,
+    ranks: capacity,
     receive: onFrame,
     lost: onLost,
     fenced: () => void out.counters.fenced++,
@@ -202,7 +233,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   )
 
   const workers = () => currentMembership().members
-  const group = over(false)
+  const group = over(present(false))
   Object.defineProperty(group, "workers", { enumerable: true, get: workers })
   return Object.assign(group, {
     protocol,
@@ -220,6 +251,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     membership: membership.ref,
     events,
     deaths: Stream.flatMap(events, (event) => event._tag === "Died" ? Stream.succeed(event.died) : Stream.empty),
+    prepare: standby.prepare,
     failure: supervisor.failure,
     counters: Effect.sync(() => ({ ...out.counters })),
     snapshot: Effect.sync(snapshot),

@@ -16,11 +16,20 @@ import type { Member, Roster } from "./roster.ts"
 export interface Life {
   readonly member: Member
   readonly incarnation: number
+  /** With which it began. */
+  readonly rank: number
   readonly scope: Scope.Closeable
   readonly started: Deferred.Deferred<void, SpawnError>
   process: Cluster.Process | undefined
   /** Its end has been dealt with. */
   over: boolean
+}
+
+/** What a worker is told that it is when it begins. */
+export interface Seat {
+  readonly rank: number
+  readonly shape: Readonly<Record<string, number>>
+  readonly generation: number
 }
 
 export interface Options {
@@ -44,12 +53,12 @@ export const make = (options: Options) => {
   const current = new Map<Member, Life>()
 
   const error = (
-    { member, process }: Life,
+    { process, rank }: Life,
     phase: SpawnError["phase"],
     issue: string,
     advice: string,
     stderr: ReadonlyArray<string>
-  ): SpawnError => new SpawnError({ rank: member.rank, node: process?.node ?? "", entry, phase, issue, advice, stderr })
+  ): SpawnError => new SpawnError({ rank, node: process?.node ?? "", entry, phase, issue, advice, stderr })
 
   const stderrOf = (life: Life) => life.process?.stderr ?? Effect.succeed<ReadonlyArray<string>>([])
 
@@ -71,12 +80,13 @@ export const make = (options: Options) => {
       return life !== undefined && Deferred.isDoneUnsafe(life.started)
     },
     stderrOf,
-    /** Starts the member's present incarnation and waits until it serves. */
-    begin: Effect.fnUntraced(function*(member: Member): Effect.fn.Return<Life, SpawnError | QueueError> {
+    /** Starts the member's present incarnation and waits until it serves. One that joins the next epoch begins with the seat that it is to have. */
+    begin: Effect.fnUntraced(function*(member: Member, seat?: Seat): Effect.fn.Return<Life, SpawnError | QueueError> {
       const { incarnation } = member
       const life: Life = {
         member,
         incarnation,
+        rank: seat?.rank ?? member.rank,
         scope: yield* Scope.fork(options.scope),
         started: Deferred.makeUnsafe(),
         process: undefined,
@@ -93,11 +103,9 @@ export const make = (options: Options) => {
             group: options.group,
             ...roster.fence,
             member: member.id,
-            rank: member.rank,
             incarnation,
-            generation: roster.generation,
-            shape: roster.mesh.shape,
-            handle
+            handle,
+            ...seat ?? { rank: member.rank, shape: roster.mesh.shape, generation: roster.generation }
           }
         })
         yield* process.end.pipe(Effect.flatMap((end) => options.ended(life, end)), Effect.forkScoped({ startImmediately: true }))

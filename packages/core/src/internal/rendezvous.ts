@@ -1,6 +1,6 @@
 /**
  * Brings the ranks of a generation of collectives together: each tells where it listens, and when all have, each is told of all. A death ends a generation; the next one
- * begins at once if the group goes on.
+ * begins at once if the group goes on. Others may be prepared beside it, for another size of the group.
  */
 import * as Schema from "effect/Schema"
 import { Handle } from "../MessageQueues.ts"
@@ -9,33 +9,61 @@ import type { Member, Roster } from "./roster.ts"
 
 const isHandle = Schema.is(Handle)
 
+interface Meeting {
+  /** In rank order. */
+  readonly members: ReadonlyArray<Member>
+  readonly handles: Map<Member, Handle>
+  readonly met: () => void
+}
+
 export const make = (roster: Roster, send: (member: Member, message: Control) => void) => {
-  const handles = new Map<Member, Handle>()
+  const meeting = (members: ReadonlyArray<Member>, met = (): void => {}): Meeting => ({ members, handles: new Map(), met })
+  const meetings = new Map([[roster.generation, meeting(roster.present)]])
   let over: string | undefined
   // A member that is gone has no lane any more, and one that is being started has one already.
-  const tell = (message: Control): void => {
-    for (const member of roster.present) send(member, message)
+  const tell = (members: ReadonlyArray<Member>, message: Control): void => {
+    for (const member of members) send(member, message)
   }
   return {
-    join: (member: Member, joined: { readonly generation: number; readonly handle: unknown }): void => {
-      const { generation } = roster
-      if (joined.generation !== generation || !isHandle(joined.handle)) return
+    join: (member: Member, { generation, handle }: { readonly generation: number; readonly handle: unknown }): void => {
+      const meeting = meetings.get(generation)
+      if (meeting === undefined || !meeting.members.includes(member) || !isHandle(handle)) return
       if (over !== undefined) return send(member, { kind: Kind.Abort, generation, issue: over })
-      handles.set(member, joined.handle)
-      const all = roster.present.map((member) => handles.get(member))
+      const { handles, members, met } = meeting
+      handles.set(member, handle)
+      const all = members.map((member) => handles.get(member))
       if (!all.every((handle) => handle !== undefined)) return
-      for (const each of roster.present) send(each, { kind: Kind.Peers, generation, handles: all })
+      tell(members, { kind: Kind.Peers, generation, handles: all })
+      met()
+    },
+    /** Begins a generation of these members in this order, beside the one that serves; `met` is called when they have met. */
+    prepare: (members: ReadonlyArray<Member>, met: () => void): number => {
+      const generation = roster.nextGeneration()
+      meetings.set(generation, meeting(members, met))
+      return generation
+    },
+    /** Has them meet at once. They have lanes to the driver by now. */
+    gather: (generation: number): void => {
+      const members = meetings.get(generation)?.members ?? []
+      members.forEach((member, rank) => send(member, { kind: Kind.Meet, generation, rank, ranks: members.length }))
+    },
+    /** A generation that does not serve is over. */
+    discard: (generation: number, issue: string): void => {
+      const meeting = meetings.get(generation)
+      if (meeting === undefined || !meetings.delete(generation)) return
+      tell(meeting.members, { kind: Kind.Abort, generation, issue })
     },
     /** Survivors must not wait for a rank that is gone; there is no other generation. */
     abort: (issue: string): void => {
       over = issue
-      tell({ kind: Kind.Abort, generation: roster.generation, issue })
+      tell(roster.present, { kind: Kind.Abort, generation: roster.generation, issue })
     },
-    /** Ends the generation and begins the next, of the members that are present now. */
+    /** Ends every generation and begins the next, of the members that are present now. */
     renew: (issue: string): void => {
-      handles.clear()
-      roster.generation++
-      tell({ kind: Kind.Renew, generation: roster.generation, issue })
+      meetings.clear()
+      roster.generation = roster.nextGeneration()
+      meetings.set(roster.generation, meeting(roster.present))
+      tell(roster.present, { kind: Kind.Renew, generation: roster.generation, issue })
     }
   }
 }

@@ -11,6 +11,17 @@ import type { Member } from "./roster.ts"
 
 export type CallExit = Exit.Exit<any, CallError<any>>
 
+/** Whom the ranks of a call name, as it is when the call starts. */
+export interface Audience {
+  readonly mesh: Mesh.Any
+  /** In rank order. */
+  readonly members: ReadonlyArray<Member>
+  /** Of the collectives in which its handlers meet. */
+  readonly generation: number
+  /** Its calls restore state: they reach members that are not open to others yet. */
+  readonly restores: boolean
+}
+
 /** Hears the answers of one call: exactly one `exit` for each index of its mesh. */
 export interface Sink {
   readonly exit: (index: number, exit: CallExit) => void
@@ -48,8 +59,7 @@ export interface Call {
   readonly context: Context.Context<never>
   readonly mesh: Mesh.Any
   readonly sink: Sink
-  /** It restores state: it reaches a member that is not open to others yet. */
-  readonly restores: boolean
+  readonly audience: Audience
   /** The one rank whose reply is wanted, or −1: all. */
   readonly replyFrom: number
   /** Who was at the mesh's ranks when it was made. */

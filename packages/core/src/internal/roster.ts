@@ -9,7 +9,7 @@ import type { Open } from "./request.ts"
 export interface Member {
   /** By which the transport addresses it. */
   readonly id: number
-  /** −1 once it has left. */
+  /** −1 while it is not in the present epoch. */
   rank: number
   incarnation: number
   /** The epoch of its frames: the driver's, or the one before while it has not entered that. */
@@ -27,13 +27,15 @@ export interface Member {
   readonly waiting: Array<Open>
   requests: number
   bytes: number
+  /** Called when it has nothing open. */
+  readonly idle: Set<() => void>
 }
 
-const member = (id: number): Member => ({
+const member = (id: number, rank: number, incarnation: number, heard: number): Member => ({
   id,
-  rank: id,
-  incarnation: 0,
-  heard: 0,
+  rank,
+  incarnation,
+  heard,
   died: undefined,
   restoring: false,
   awaited: false,
@@ -41,19 +43,24 @@ const member = (id: number): Member => ({
   open: new Map(),
   waiting: [],
   requests: 0,
-  bytes: 0
+  bytes: 0,
+  idle: new Set()
 })
 
 export const make = (mesh: Mesh.Any, secret: string) => {
-  const all = mesh.ranks.map(member)
+  const all: Array<Member> = mesh.ranks.map((rank) => member(rank, rank, 0, 0))
+  let newest = 0
   const roster = {
+    /** By id. */
     all: all as ReadonlyArray<Member>,
     /** The members of this epoch in rank order. */
-    present: all as ReadonlyArray<Member>,
+    present: all.slice() as ReadonlyArray<Member>,
     mesh,
     fence: fenceOf(secret, 0),
     /** Of the collectives: rises with each death after which the group goes on. */
     generation: 0,
+    /** The number of a generation that is newer than all. */
+    nextGeneration: (): number => ++newest,
     /** Rises with everything that a request which waited has to be stamped anew for. */
     stamp: 0,
     coordinates: (member: Member): Mesh.Coordinates<string> => member.rank < 0 ? {} : Mesh.place(roster.mesh, member.rank).coordinates,
@@ -68,6 +75,14 @@ export const make = (mesh: Mesh.Any, secret: string) => {
       member.heard = roster.fence.epoch
       member.restoring = false
       roster.stamp++
+    },
+    /** Members that may come, with numbers of such as have gone first: `gone` tells those that nobody knows any more. */
+    recruit: (count: number, gone: (member: Member) => boolean): ReadonlyArray<Member> => {
+      const vacant = all.filter((member) => member.rank < 0 && gone(member)).map(({ id, incarnation }) => [id, incarnation + 1] as const)
+      return Array.from({ length: count }, (_, i) => {
+        const [id, incarnation] = vacant[i] ?? [all.length, 0]
+        return all[id] = member(id, -1, incarnation, roster.fence.epoch)
+      })
     },
     /** Begins the next epoch, with these members in this order. */
     resize: (to: Mesh.Any, members: ReadonlyArray<Member>): void => {

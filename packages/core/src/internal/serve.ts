@@ -62,17 +62,20 @@ export const run = (
       secret: identity.secret,
       generation: identity.generation,
       record,
-      place: () => ({ epoch: membership.epoch, rank: membership.rank, ranks: membership.mesh.ranks.length }),
+      place: () => ({ rank: membership.rank, ranks: membership.mesh.ranks.length }),
       send
     })
-    const enter = ({ epoch, members, shape }: Epoch): void => {
+    const enter = ({ epoch, generation, members, shape }: Epoch): void => {
       const rank = members.indexOf(member)
-      if (rank < 0) return void Deferred.doneUnsafe(ended, Exit.void)
-      membership = { epoch, rank, mesh: Mesh.make(shape) }
       fence = fenceOf(identity.secret, epoch)
       record("epoch", epoch, "")
       send({ kind: Kind.Entered })
-      Effect.runSyncWith(context)(SubscriptionRef.set(memberships, membership))
+      // One that has left answers what it was asked before, until its driver ends it.
+      if (rank >= 0) {
+        membership = { epoch, rank, mesh: Mesh.make(shape) }
+        group.enter(generation)
+        Effect.runSyncWith(context)(SubscriptionRef.set(memberships, membership))
+      }
       early.splice(0).forEach(receive)
     }
     // A layer may use collectives while it is built, so what they need is heard from the first.
@@ -136,7 +139,7 @@ export const run = (
   }))
 
 const isMeeting = (message: FromDriver): message is Extract<Control, { generation: number }> =>
-  message.kind === Kind.Peers || message.kind === Kind.Abort || message.kind === Kind.Renew
+  message.kind === Kind.Peers || message.kind === Kind.Abort || message.kind === Kind.Renew || message.kind === Kind.Meet
 
 /** What was thrown, and the file, line and column that its stack begins with. */
 const issueAndPlace = (cause: unknown): string => {

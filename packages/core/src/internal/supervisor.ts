@@ -44,6 +44,8 @@ export interface Options {
   readonly tell: (event: GroupEvent.GroupEvent) => void
   /** The membership is another one: ranks, incarnations or processes. */
   readonly changed: () => void
+  /** Whatever is prepared for another size cannot be, any more. */
+  readonly spoil: (died: WorkerDied) => void
 }
 
 /** The group's hook could not bring a new incarnation its state. */
@@ -88,7 +90,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     const process = lives.of(member)?.process
     const oldest = out.oldest(member)
     return new WorkerDied({
-      rank: member.rank,
+      rank: member.rank < 0 ? lives.of(member)?.rank ?? 0 : member.rank,
       coordinates: roster.coordinates(member),
       incarnation: member.incarnation,
       node: process?.node ?? "",
@@ -188,12 +190,17 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     }
     const former = roster.fence
     roster.resize(Mesh.make({ ...mesh.shape, [along]: size - 1 }), staying)
-    const { fence, mesh: { shape } } = roster
+    rendezvous.renew(`rank ${died.rank} is gone, and the group goes on without it`)
+    const { fence, generation, mesh: { shape } } = roster
     // One that is being started again learns of it before it serves.
     const hasLanes = (other: Member) => lives.of(other)?.over === false
-    const begins = frame.epoch(former, roster.lives(staying), { epoch: fence.epoch, shape, members: staying.map(({ id }) => id) })
+    const begins = frame.epoch(former, roster.lives(staying), {
+      epoch: fence.epoch,
+      shape,
+      members: staying.map(({ id }) => id),
+      generation
+    })
     options.publisher().publish(options.publisher().pack(begins), staying.filter(hasLanes).map(({ id }) => id))
-    rendezvous.renew(`rank ${died.rank} is gone, and the group goes on without it`)
     options.changed()
     options.tell(GroupEvent.make.Resized({ epoch: fence.epoch, shape, left: leaving.map(({ id }) => id) }))
     return true
@@ -236,6 +243,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const settle = (member: Member, died: WorkerDied): void => {
     abandon(member)
+    options.spoil(died)
     const policy = failed ? undefined : decide(options.policy, died)
     const wait = policy?._tag === "Restart" ? admit(policy) : undefined
     const awaited = policy?._tag === "Restart" && wait !== undefined && policy.calls === "wait"
@@ -273,10 +281,31 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       life.over = true
       // One that was found frozen does not end by itself.
       if (lives.unready(life, end)) return void fork(life.process?.kill("SIGKILL") ?? Effect.void)
-      lose(life.member, diedOf(life.member, end))
+      const { member } = life
+      const died = diedOf(member, end)
+      if (roster.present.includes(member)) return lose(member, died)
+      // It is to join, or has left: nothing that serves is lost, and no policy is asked.
+      const tell = out.lose(member, died, false)
+      bury(member)
+      options.spoil(died)
+      tell()
+    },
+    /** A member that is not present is not needed any more: what it has open is given up, and its process is told to end. */
+    dismiss: (member: Member): Effect.Effect<void> => {
+      const life = lives.of(member)
+      if (life === undefined || life.over) return Effect.void
+      life.over = true
+      return Effect.andThen(
+        Effect.sync(() => {
+          out.lose(member, diedOf(member, { death: { _tag: "Killed", signal: "SIGTERM" }, reason: "left", stderr: [] }), false)()
+          options.publisher().disconnect(member.id)
+        }),
+        Scope.close(life.scope, Exit.void)
+      )
     },
     close: (): void => {
       closing = true
     }
   }
 })
+export type Supervisor = Effect.Success<ReturnType<typeof make>>

@@ -97,7 +97,8 @@ const FromDriver = Schema.Union([
     trace: Schema.NullOr(Schema.Struct({ traceId: Schema.String, spanId: Schema.String, sampled: Schema.Boolean })),
     generation: Count
   }),
-  of(Kind.Epoch, { epoch: Schema.Literal(fence.epoch + 1), shape: Shape, members: Schema.Array(Count) }),
+  of(Kind.Epoch, { epoch: Schema.Literal(fence.epoch + 1), shape: Shape, members: Schema.Array(Count), generation: Count }),
+  of(Kind.Meet, { generation: Count, rank: Count, ranks: Count }),
   of(Kind.Interrupt, { id: Count }),
   of(Kind.Ack, { id: Count }),
   of(Kind.Ping, { beat: Count }),
@@ -110,7 +111,7 @@ const isFromDriver = Schema.is(FromDriver)
 const fromDriver = (random: Random): Holes => {
   const id = random.below(1000)
   const lives = random.once(2) ? life : [0, 3, life]
-  switch (random.below(8)) {
+  switch (random.below(9)) {
     case 0:
       return Frame.control(fence, life, { kind: random.pick([Kind.Interrupt, Kind.Ack]), id })
     case 1:
@@ -120,7 +121,9 @@ const fromDriver = (random: Random): Holes => {
     case 3:
       return Frame.control(fence, life, { kind: random.pick([Kind.Abort, Kind.Renew]), generation: id, issue: "rank 1 is gone" })
     case 4:
-      return Frame.epoch(fence, lives, { epoch: fence.epoch + 1, shape: { dp: 2, tp: 2 }, members: [0, 2, 4, 5] })
+      return Frame.epoch(fence, lives, { epoch: fence.epoch + 1, shape: { dp: 2, tp: 2 }, members: [0, 2, 4, 5], generation: id })
+    case 5:
+      return Frame.control(fence, life, { kind: Kind.Meet, generation: id, rank: 1, ranks: 4 })
     default:
       return Frame.request(fence, lives, {
         id,
@@ -138,7 +141,8 @@ const encode = (frame: Holes, message: Frame.FromDriver): Holes => {
   const lives = frame[3] as Frame.Lives
   if (message.kind === Kind.Request) return Frame.request(fence, lives, message)
   if (message.kind === Kind.Epoch) return Frame.epoch(fence, lives, message)
-  return Frame.control(fence, lives as number, message)
+  // One of a former epoch is heard, too.
+  return Frame.control({ ...fence, epoch: frame[2] as number }, lives as number, message)
 }
 
 /** What a worker hears of its driver. */

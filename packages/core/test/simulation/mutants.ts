@@ -65,12 +65,12 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   "survivors of a collective are not told": {
     file: "rendezvous.ts",
-    from: "tell({ kind: Kind.Renew",
-    to: "if (roster.generation % 2 > 0) tell({ kind: Kind.Renew"
+    from: "tell(roster.present, { kind: Kind.Renew",
+    to: "if (roster.generation % 2 > 0) tell(roster.present, { kind: Kind.Renew"
   },
   "a handler meets those of a later call": {
     file: "generations.ts",
-    from: "if (asked >= current.number) return f(at())",
-    to: "return f(at())"
+    from: "const meeting = meetings.get(asked)",
+    to: "const meeting = meetings.get(asked) ?? current"
   }
 }
