@@ -245,7 +245,7 @@ export interface Restarted<P extends RpcGroup.Any, D extends string> {
  * as such); one that computes is told as `Unresponsive` in `group.events`, and is dead after `unresponsive`.
  */
 export interface Heartbeat {
-  /** Default: a tenth of `frozen`. A worker is found late by as much as this, since it may stop right after it has answered. */
+  /** Default, and at most: a tenth of `frozen`. A worker is found late by as much as this, since it may stop right after it has answered. */
   readonly every?: Duration.Input | undefined
   /** Default: 5 seconds. */
   readonly frozen?: Duration.Input | undefined

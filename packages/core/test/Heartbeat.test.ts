@@ -19,11 +19,11 @@ class Nothing extends RpcGroup.make(Rpc.make("wait")) {}
 
 const waits = Nothing.toLayer({ wait: () => Effect.never })
 
-/** A group of one rank that answers no heartbeat, and whose process is as given. */
+/** A group of one rank whose process is as given, and that answers no heartbeat while `isSilent`. */
 const start = (
   vitals: () => Cluster.Vitals,
   options?: Partial<WorkerGroup.Options<typeof Nothing, "rank">>,
-  asked: () => void = () => {}
+  isSilent: () => boolean = () => true
 ) =>
   Effect.gen(function*() {
     const cluster = yield* Cluster.Cluster
@@ -43,7 +43,7 @@ const start = (
         open: (options) =>
           Effect.map(queues.open(options), (publisher) => ({
             ...publisher,
-            control: (rank, frame) => frame[0] === Kind.Ping ? asked() : publisher.control(rank, frame)
+            control: (rank, frame) => frame[0] === Kind.Ping && isSilent() ? undefined : publisher.control(rank, frame)
           }))
       })
     )
@@ -68,13 +68,24 @@ describe("a worker that answers no heartbeat", () => {
       }))
   }
 
-  it.effect("HB-1: is asked ten times within its deadline, unless that is an option, so that it is found within a fifth more", () =>
-    Effect.gen(function*() {
-      let asked = 0
-      yield* start(() => ({ state: "running", cpuMillis: 0 }), { heartbeat: { frozen: "20 seconds" } }, () => asked++)
-      yield* TestClock.adjust("20 seconds")
-      assert.strictEqual(asked, 10)
-    }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
+  for (const every of [undefined, "3 seconds", "1 hour"] as const) {
+    it.effect(`HB-1: is found within its deadline and a fifth, whenever it stops; asked every ${every ?? "so often by default"}`, () =>
+      Effect.gen(function*() {
+        for (let answers = 0; answers <= 2000; answers += 190) {
+          let stopped = false
+          const group = yield* start(() => ({ state: stopped ? "stopped" : "alive", cpuMillis: 0 }), {
+            heartbeat: { every, frozen: "5 seconds" }
+          }, () => stopped)
+          yield* TestClock.adjust(answers)
+          stopped = true
+          const death = yield* Effect.forkChild(Stream.runHead(group.deaths), { startImmediately: true })
+          yield* TestClock.adjust(4999)
+          assert.isUndefined(death.pollUnsafe())
+          yield* TestClock.adjust(1001)
+          assert.isDefined(death.pollUnsafe())
+        }
+      }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
+  }
 
   it.effect("HB-2: is told as unresponsive while its process computes, and dead at the deadline for that", () => {
     let used = 0

@@ -3,6 +3,7 @@ import * as Cluster from "@phalanx/core/Cluster"
 import { Collectives } from "@phalanx/core/Collectives"
 import type { GroupEvent } from "@phalanx/core/GroupEvent"
 import * as Mesh from "@phalanx/core/Mesh"
+import { MessageQueues } from "@phalanx/core/MessageQueues"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
@@ -15,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
+import { Kind } from "../src/internal/frame.ts"
 
 class Counter extends RpcGroup.make(
   Rpc.make("add", { payload: { n: Schema.Int }, success: Schema.Int }),
@@ -104,6 +106,37 @@ describe("restart", () => {
       assert.deepStrictEqual(yield* group.at(1).call.add({ n: 0 }), 6)
       yield* Deferred.succeed(setUp, void 0)
       assert.deepStrictEqual((yield* Fiber.joinAll(waiting)).map((totals) => totals[0]), [1, 3, 6])
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("SU-2: callers hear of a death before survivors are told, and before a process is ended or started", () =>
+    Effect.gen(function*() {
+      const cluster = yield* Cluster.Cluster
+      const queues = yield* MessageQueues
+      const seen: Array<string> = []
+      const group = yield* start(often).pipe(
+        Effect.provideService(Cluster.Cluster, {
+          spawn: (options) =>
+            Effect.map(Effect.tap(cluster.spawn(options), Effect.sync(() => seen.push("started"))), (process) => ({
+              ...process,
+              kill: (signal) => Effect.andThen(Effect.sync(() => seen.push("ended")), process.kill(signal))
+            }))
+        }),
+        Effect.provideService(MessageQueues, {
+          ...queues,
+          open: (options) =>
+            Effect.map(queues.open(options), (publisher) => ({
+              ...publisher,
+              control: (rank, frame) => {
+                if (rank > 0 && frame[0] === Kind.Renew) seen.push("told")
+                publisher.control(rank, frame)
+              }
+            }))
+        })
+      )
+      yield* Effect.forkChild(Effect.onExit(group.at(0).call.hang(), () => Effect.sync(() => seen.push("failed"))), now)
+      yield* group.kill(0)
+      yield* until(group, "Restarted")
+      assert.deepStrictEqual(seen.slice(mesh.ranks.length), ["ended", "failed", "ended", ...Array(5).fill("told"), "started"])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("SU-2: with `calls: \"fail\"` what is asked meanwhile fails at once", () =>

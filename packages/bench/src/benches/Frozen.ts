@@ -16,10 +16,7 @@ export const Frozen: Bench.Bench = {
   run: Effect.fnUntraced(function*(depth) {
     const rows: Array<Row.Row> = []
     for (const frozen of depth.name === "smoke" ? [300] : deadlines) {
-      const group = yield* Effect.mapError(
-        Mortals.start(ranks, { heartbeat: { every: Math.min(1000, frozen / 4), frozen } }),
-        Mortals.failed
-      )
+      const group = yield* Effect.mapError(Mortals.start(ranks, { heartbeat: { frozen } }), Mortals.failed)
       const values: Array<number> = []
       for (let count = 0; count < Math.ceil(Mortals.deaths(depth) / 10); count++) {
         const { died, millis } = yield* Mortals.strike(group, 0, "SIGSTOP")

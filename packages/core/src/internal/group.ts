@@ -217,8 +217,8 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   if (options.heartbeat !== false && canBeSilent) {
     const frozen = Duration.toMillis(options.heartbeat?.frozen ?? "5 seconds")
     const settings = {
-      // A worker may stop right after a beat, and is heard until the next.
-      every: options.heartbeat?.every === undefined ? frozen / 10 : Duration.toMillis(options.heartbeat.every),
+      // A worker may stop right after a beat, and is heard until the next: however seldom it is to be asked, it is found soon after its deadline.
+      every: Math.min(Duration.toMillis(options.heartbeat?.every ?? Infinity), frozen / 10),
       frozen,
       unresponsive: Duration.toMillis(options.heartbeat?.unresponsive ?? "60 seconds")
     }

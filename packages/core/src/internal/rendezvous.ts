@@ -53,17 +53,17 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
       if (meeting === undefined || !meetings.delete(generation)) return
       tell(meeting.members, { kind: Kind.Abort, generation, issue })
     },
-    /** Survivors must not wait for a rank that is gone; there is no other generation. */
-    abort: (issue: string): void => {
+    /** Survivors must not wait for a rank that is gone; there is no other generation. They are told by calling the result. */
+    abort: (issue: string): () => void => {
       over = issue
-      tell(roster.present, { kind: Kind.Abort, generation: roster.generation, issue })
+      return () => tell(roster.present, { kind: Kind.Abort, generation: roster.generation, issue })
     },
-    /** Ends every generation and begins the next, of the members that are present now. */
-    renew: (issue: string): void => {
+    /** Ends every generation and begins the next, of the members that are present now. They are told by calling the result. */
+    renew: (issue: string): () => void => {
       meetings.clear()
-      roster.generation = roster.nextGeneration()
-      meetings.set(roster.generation, meeting(roster.present))
-      tell(roster.present, { kind: Kind.Renew, generation: roster.generation, issue })
+      const generation = roster.generation = roster.nextGeneration()
+      meetings.set(generation, meeting(roster.present))
+      return () => tell(roster.present, { kind: Kind.Renew, generation, issue })
     }
   }
 }

@@ -106,14 +106,16 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   /** Nothing of a life is left, in the background: its process may need a while to go. */
   const bury = (member: Member): void => {
     const life = lives.of(member)
-    options.publisher().disconnect(member.id)
-    if (life === undefined) return
-    life.over = true
-    const { process } = life
-    fork(Effect.andThen(process?.kill("SIGKILL") ?? Effect.void, Scope.close(life.scope, Exit.void)))
-    if (process === undefined) return
-    // It may have been frozen or cut off, and speak until it has really ended.
-    fork(Effect.forkIn(Effect.andThen(process.end, options.publisher().drain(member.id, life.incarnation)), options.scope))
+    if (life !== undefined) life.over = true
+    chores.push(() => {
+      options.publisher().disconnect(member.id)
+      if (life === undefined) return
+      const { process } = life
+      fork(Effect.andThen(process?.kill("SIGKILL") ?? Effect.void, Scope.close(life.scope, Exit.void)))
+      if (process === undefined) return
+      // It may have been frozen or cut off, and speak until it has really ended.
+      fork(Effect.forkIn(Effect.andThen(process.end, options.publisher().drain(member.id, life.incarnation)), options.scope))
+    })
   }
 
   const escalate = (died: WorkerDied): void => {
@@ -130,7 +132,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     roster.present.filter((other) => scope === "all" ? other.rank !== rank : scope === "rest" && other.rank > rank)
 
   const restart = Effect.fnUntraced(function*(member: Member, died: WorkerDied, wait: number, along: ReadonlySet<Member>) {
-    if (wait > 0) yield* Effect.sleep(wait)
+    // To start a process takes the driver milliseconds: callers hear of the death first.
+    yield* wait > 0 ? Effect.sleep(wait) : Effect.yieldNow
     const life = yield* lives.begin(member)
     options.changed()
     let restored: Exit.Exit<void, RestoreFailed> = Exit.void
@@ -159,7 +162,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const startAgain = (members: ReadonlyArray<Member>, died: WorkerDied, wait: number): void => {
     const along = new Set(members)
     for (const member of members) roster.renew(member)
-    rendezvous.renew(`rank ${died.rank} is gone: ${describe(died.death)}`)
+    chores.push(rendezvous.renew(`rank ${died.rank} is gone: ${describe(died.death)}`))
     for (const member of members) {
       const fiber = fork(restart(member, died, wait, along))
       restarts.set(member, fiber)
@@ -190,7 +193,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     }
     const former = roster.fence
     roster.resize(Mesh.make({ ...mesh.shape, [along]: size - 1 }), staying)
-    rendezvous.renew(`rank ${died.rank} is gone, and the group goes on without it`)
+    chores.push(rendezvous.renew(`rank ${died.rank} is gone, and the group goes on without it`))
     const { fence, generation, mesh: { shape } } = roster
     // One that is being started again learns of it before it serves.
     const hasLanes = (other: Member) => lives.of(other)?.over === false
@@ -225,6 +228,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   /** What callers are to be told. They go on at once, so they hear it when what becomes of the group is settled. */
   const news: Array<() => void> = []
+  /** What takes the driver's time, or gives other processes something to do, when callers have been told. */
+  const chores: Array<() => void> = []
   /** A death that comes of settling another, such as a start that fails at once, is settled after it. */
   const deaths: Array<{ readonly member: Member; readonly died: WorkerDied }> = []
   let settling = false
@@ -238,7 +243,13 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       if (next.died.incarnation === next.member.incarnation) settle(next.member, next.died)
     }
     settling = false
+    announce()
+  }
+
+  const announce = (): void => {
+    const rest = chores.splice(0)
     for (const tell of news.splice(0)) tell()
+    for (const chore of rest) chore()
   }
 
   const settle = (member: Member, died: WorkerDied): void => {
@@ -263,7 +274,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       return startAgain([member, ...along], died, wait)
     }
     if (policy?._tag === "Shrink" && shrink(policy, member, died)) return
-    rendezvous.abort(`rank ${died.rank} is gone: ${describe(died.death)}`)
+    chores.push(rendezvous.abort(`rank ${died.rank} is gone: ${describe(died.death)}`))
     if (failed) return
     escalate(died)
     // What waits for a restart waits in vain.
@@ -285,10 +296,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       const died = diedOf(member, end)
       if (roster.present.includes(member)) return lose(member, died)
       // It is to join, or has left: nothing that serves is lost, and no policy is asked.
-      const tell = out.lose(member, died, false)
+      news.push(out.lose(member, died, false))
       bury(member)
       options.spoil(died)
-      tell()
+      if (!settling) announce()
     },
     /** A member that is not present is not needed any more: what it has open is given up, and its process is told to end. */
     dismiss: (member: Member): Effect.Effect<void> => {

@@ -65,8 +65,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   "survivors of a collective are not told": {
     file: "rendezvous.ts",
-    from: "tell(roster.present, { kind: Kind.Renew",
-    to: "if (roster.generation % 2 > 0) tell(roster.present, { kind: Kind.Renew"
+    from: "return () => tell(roster.present, { kind: Kind.Renew",
+    to: "return () => generation % 2 > 0 && tell(roster.present, { kind: Kind.Renew"
   },
   "a handler meets those of a later call": {
     file: "generations.ts",

@@ -241,7 +241,6 @@ const judge = (stage: Stage, events: ReadonlyArray<Simulation.Told>): void => {
 
 const silenceOf = (heartbeat: WorkerGroup.Options<any, any>["heartbeat"]): Stage["silence"] =>
   heartbeat === false ? undefined : {
-    every: Duration.toMillis(heartbeat?.every ?? "1 second"),
     frozen: Duration.toMillis(heartbeat?.frozen ?? "5 seconds"),
     unresponsive: Duration.toMillis(heartbeat?.unresponsive ?? "1 minute")
   }

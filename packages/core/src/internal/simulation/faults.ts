@@ -50,16 +50,14 @@ export const apply = (stage: Stage, network: Network, fault: Fault.Fault): void 
   /** `limit`: the silence after which it is taken for dead. */
   const stop = (millis: number, limit: number, computes: boolean): void => {
     if (alive === undefined || alive.process.state === "stopped") return
-    const every = stage.silence?.every ?? 0
-    // It may have been silent for a beat before.
-    if (millis + every >= limit) doom(alive)
-    const { stalled } = stage
+    // It may have been silent for a beat before, which is a tenth of a deadline at most.
+    if (millis >= limit * 0.9) doom(alive)
     const began = world.millis
     const watched = alive.ready !== undefined
     if (computes) alive.computesSince = world.millis
     alive.process.stop()
     until(millis, () => {
-      const late = world.millis - Math.max(began, stage.opened) - limit * 1.2 - every - (stage.stalled - stalled)
+      const late = world.millis - Math.max(began, stage.opened) - limit * 1.2 - stage.stalled
       if (late > 0 && watched && alive.told === undefined && !stage.ending && alive.act === stage.acts - 1) {
         violate(stage, `SI-7: ${alive.name} was silent for ${millis} ms, and nobody noticed`)
       }

@@ -50,7 +50,7 @@ export interface Stage {
   /** Fault and state of its victim → how often. */
   readonly coverage: Map<string, number>
   /** After how many milliseconds of silence a group finds a worker that is stopped, and one that computes; `undefined`: never. */
-  readonly silence: { readonly every: number; readonly frozen: number; readonly unresponsive: number } | undefined
+  readonly silence: { readonly frozen: number; readonly unresponsive: number } | undefined
   /** Faults that are not over. */
   lasting: number
   /** When the present group was ready. */
