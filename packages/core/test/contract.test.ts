@@ -29,8 +29,8 @@ describe("cases of the contract that share a group", () => {
     Effect.gen(function*() {
       const { counting, shared, started } = yield* counted
       for (const { run } of Contract.cases) yield* Effect.provide(run, counting).pipe(Effect.provideContext(shared))
-      // The first until a worker dies in it, the next until one sends a malformed frame, and that of the window.
-      assert.strictEqual(started.workers, 3 * 4)
+      // The first until a worker dies in it, the next until one sends a malformed frame, that of the window, and those that grow and shrink.
+      assert.strictEqual(started.workers, 3 * 4 + (4 + 2) + 4)
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("do not hand on what a failed one has left, and fail if they leave a rank dead", () =>
