@@ -58,11 +58,13 @@ export const open = (fd: number): Record => {
   }
 }
 
-/** For the starter: the entries that were complete, the oldest first, `most` at most. Bytes that are none of a recorder's are left out. */
-export const read = (fd: number, most: number): ReadonlyArray<FlightEvent> => {
-  const data = new Uint8Array(bytes)
-  if (Fs.readSync(fd, data, 0, bytes, 0) !== bytes) return []
-  const view = new DataView(data.buffer)
+/** For a starter elsewhere: how many bytes a recorder's file has. */
+export const size: number = bytes
+
+/** The entries that were complete, the oldest first, `most` at most. Bytes that are none of a recorder's are left out. */
+export const decode = (data: Uint8Array, most: number): ReadonlyArray<FlightEvent> => {
+  if (data.length !== bytes) return []
+  const view = new DataView(data.buffer, data.byteOffset, data.length)
   const found: Array<readonly [number, FlightEvent]> = []
   for (let entry = 0; entry < entries; entry++) {
     const at = entry * entryBytes
@@ -75,4 +77,10 @@ export const read = (fd: number, most: number): ReadonlyArray<FlightEvent> => {
     found.push([number, { at: time, kind, id: view.getUint32(at + 8, true), text }])
   }
   return found.sort(([a], [b]) => a - b).slice(-most).map(([, event]) => event)
+}
+
+/** For the starter: what a recorder holds, as `decode` has it. */
+export const read = (fd: number, most: number): ReadonlyArray<FlightEvent> => {
+  const data = new Uint8Array(bytes)
+  return decode(data.subarray(0, Fs.readSync(fd, data, 0, bytes, 0)), most)
 }

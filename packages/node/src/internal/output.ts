@@ -1,6 +1,4 @@
 /** What workers print, line by line. */
-import type { Readable } from "node:stream"
-
 /** One line that a worker printed. */
 export interface Line {
   /** The group's name, with its random part. */
@@ -18,24 +16,32 @@ export const inherit: Print = ({ group, rank, stream, text }) => void process[st
 /** Longer lines are cut into pieces of so many characters. */
 const longest = 8192
 
-/** Calls `onLine` for every line. The answer hands on what is left without a line break; so does the stream's end. */
-export const lines = (stream: Readable, onLine: (text: string) => void): () => void => {
+/** Takes the text of one stream in pieces, as they come. */
+export interface Splitter {
+  readonly push: (piece: string) => void
+  /** Hands on what is left without a line break. */
+  readonly flush: () => void
+}
+
+/** Makes lines of pieces of text. */
+export const splitter = (onLine: (text: string) => void): Splitter => {
   let rest = ""
-  const flush = (): void => {
-    if (rest !== "") onLine(rest)
-    rest = ""
+  return {
+    push: (text) => {
+      const parts = (rest + text).split("\n")
+      rest = parts.pop()!
+      parts.forEach(onLine)
+      for (; rest.length > longest; rest = rest.slice(longest)) onLine(rest.slice(0, longest))
+    },
+    flush: () => {
+      if (rest !== "") onLine(rest)
+      rest = ""
+    }
   }
-  stream.setEncoding("utf8").on("end", flush).on("data", (text: string) => {
-    const parts = (rest + text).split("\n")
-    rest = parts.pop()!
-    parts.forEach(onLine)
-    for (; rest.length > longest; rest = rest.slice(longest)) onLine(rest.slice(0, longest))
-  })
-  return flush
 }
 
 /** The last lines pushed. */
-export interface Tail {
+interface Tail {
   readonly push: (text: string) => void
   readonly take: () => ReadonlyArray<string>
 }

@@ -6,20 +6,20 @@
  */
 import type * as Cluster from "@phalanx/core/Cluster"
 import type { FlightEvent } from "@phalanx/core/FlightRecorder"
-import { type Death, Reason, SpawnError } from "@phalanx/core/WorkerError"
+import { SpawnError } from "@phalanx/core/WorkerError"
 import * as FlightRecording from "@phalanx/queue/FlightRecording"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Schema from "effect/Schema"
 import { type ChildProcess, spawn } from "node:child_process"
-import { closeSync, existsSync } from "node:fs"
-import { availableParallelism, hostname } from "node:os"
+import { closeSync } from "node:fs"
+import { hostname } from "node:os"
 import type { Readable } from "node:stream"
-import { fileURLToPath } from "node:url"
+import * as WorkerProcess from "../WorkerProcess.ts"
 import * as environment from "./environment.ts"
-import * as output from "./output.ts"
-import { SpawnLine } from "./spawnLine.ts"
+import * as Listener from "./listener.ts"
+import type * as output from "./output.ts"
+import type { SpawnLine } from "./spawnLine.ts"
 import { vitals } from "./vitals.ts"
 
 export interface Options {
@@ -33,26 +33,13 @@ export interface Options {
   readonly node: string
 }
 
-const bootstrap = fileURLToPath(new URL("./bootstrap.mjs", import.meta.url))
-
-// A young generation of V8's own choice grows by 20 MB in the first thousand calls, and makes them no cheaper.
-const nodeFlags: ReadonlyArray<string> = ["--max-semi-space-size=4"]
-
-/** Where ranks outnumber processors, threads that help a collector take their time from other ranks. */
-const flagsIn = (shape: Cluster.Identity["shape"]): ReadonlyArray<string> => {
-  const ranks = Object.values(shape).reduce((product, size) => product * size, 1)
-  return ranks < availableParallelism() ? nodeFlags : [...nodeFlags, "--single-threaded-gc"]
-}
-
 /** Milliseconds that an exit waits for what the process printed last: whoever inherited the pipes may hold them open for ever. */
 const lastWords = 2
-
-const tailLines = 20
 
 /** A process that was started. */
 interface Running {
   readonly child: ChildProcess
-  readonly stderr: output.Tail
+  readonly heard: Listener.Listener
   readonly flight: () => ReadonlyArray<FlightEvent>
   readonly end: Deferred.Deferred<Cluster.End>
 }
@@ -66,12 +53,6 @@ const killGroup = (child: ChildProcess): void => {
   } catch {
     // Nobody is left in it.
   }
-}
-
-const deathOf = (code: number | null, signal: string | null): Death => {
-  if (code === null) return { _tag: "Killed", signal: signal! }
-  // A worker that was told to end and did so in order says so by this number.
-  return code === 143 ? { _tag: "Killed", signal: "SIGTERM" } : { _tag: "Exited", code }
 }
 
 /**
@@ -92,17 +73,11 @@ const stop = ({ child, end }: Running, grace: number): Effect.Effect<void> =>
     child.kill("SIGTERM")
   })
 
-/** At which descriptor a worker finds its flight recorder, and how much of it is told of a death. */
+/** At which descriptor a worker finds its flight recorder. */
 const flightDescriptor = 4
-const flightEntries = 64
 
 /** Which pipe a process says on why it ends (`lastWords.ts`). */
 const lastWordsPipe = 3
-
-/** What V8 says before it aborts. It stands above a long stack, so that the last lines need not contain it. */
-const heapIsFull = "JavaScript heap out of memory"
-
-const isReason = Schema.is(Reason)
 
 /** Keeps and prints what a process says, and tells when it has ended. */
 const watch = (
@@ -112,61 +87,41 @@ const watch = (
   print: output.Print | undefined,
   recorder: number | undefined
 ): Running => {
-  const stderr = output.makeTail(tailLines)
+  const heard = Listener.make(group, rank, print)
   const end = Deferred.makeUnsafe<Cluster.End>()
-  const pipes: Array<{ readonly stream: Readable; readonly flush: () => void }> = []
-  let reason: Reason | undefined
-  const listen = (stream: Readable | null, onLine: (text: string) => void): void => {
-    if (stream !== null) pipes.push({ stream, flush: output.lines(stream, onLine) })
-  }
-  listen(child.stdout, (text) => print?.({ group, rank, stream: "stdout", text }))
-  listen(child.stderr, (text) => {
-    stderr.push(text)
-    if (text.includes(heapIsFull)) reason = "out-of-memory"
-    print?.({ group, rank, stream: "stderr", text })
-  })
-  listen(child.stdio[lastWordsPipe] as Readable, (text) => {
-    if (isReason(text)) reason = text
-  })
+  const pipes = [
+    [child.stdout, heard.stdout],
+    [child.stderr, heard.stderr],
+    [child.stdio[lastWordsPipe] as Readable, heard.words]
+  ] as const
+  const streams = pipes.flatMap(([stream, ear]) => stream?.setEncoding("utf8").on("data", ear.push).on("end", ear.flush) ?? [])
   let flight: ReadonlyArray<FlightEvent> = []
   child.once("exit", (code, signal) => {
     killGroup(child)
     if (recorder !== undefined) {
-      flight = FlightRecording.read(recorder, flightEntries)
+      flight = FlightRecording.read(recorder, WorkerProcess.flightEntries)
       closeSync(recorder)
     }
-    let open = pipes.filter(({ stream }) => !stream.closed)
+    let open = streams.filter((stream) => !stream.closed)
     const done = (): void => {
       clearTimeout(timer)
-      for (const { flush, stream } of open) {
-        flush()
-        stream.destroy()
-      }
-      const death = deathOf(code, signal)
-      // A heap that is full ends in SIGABRT; any program may print the words.
-      const known = reason === "out-of-memory" && signal !== "SIGABRT" ? undefined : reason
-      Deferred.doneUnsafe(end, Exit.succeed({ death, reason: known, stderr: stderr.take(), flight }))
+      for (const stream of open) stream.destroy()
+      Deferred.doneUnsafe(end, Exit.succeed(heard.end(code, signal, flight)))
     }
     // What lies in the pipes is read in the next turn of the event loop, which may itself have been held up.
     const timer = setTimeout(() => setImmediate(done), lastWords)
     if (open.length === 0) return done()
-    for (const pipe of open) {
-      pipe.stream.once("close", () => {
-        open = open.filter((other) => other !== pipe)
+    for (const stream of open) {
+      stream.once("close", () => {
+        open = open.filter((other) => other !== stream)
         if (open.length === 0) done()
       })
     }
   })
   const last = (): ReadonlyArray<FlightEvent> =>
-    recorder === undefined || hasExited(child) ? flight : FlightRecording.read(recorder, flightEntries)
-  return { child, stderr, end, flight: last }
+    recorder === undefined || hasExited(child) ? flight : FlightRecording.read(recorder, WorkerProcess.flightEntries)
+  return { child, heard, end, flight: last }
 }
-
-const encode = Schema.encodeSync(SpawnLine)
-
-/** For whoever reads the list of processes; what is secret is not among it. The last word is whom the worker dies with. */
-const words = ({ group, incarnation, rank }: Cluster.Identity): ReadonlyArray<string> =>
-  ["phalanx", group, "rank", rank, "incarnation", incarnation, "of", process.pid].map(String)
 
 export const make = (options: Options): Cluster.Cluster["Service"] => {
   const node = hostname()
@@ -176,9 +131,10 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
       const { group, rank } = identity
       const recorder = FlightRecording.create(options.queues.folder)
       try {
+        const [file, ...args] = WorkerProcess.command({ identity, node: options.node, execArgv: options.execArgv, parent: process.pid })
         const child = spawn(
-          options.node,
-          [...flagsIn(identity.shape), ...options.execArgv, bootstrap, ...words(identity)],
+          file!,
+          args,
           // In a session of its own: what a terminal sends at Ctrl-C is for the driver, which then ends its workers in order.
           {
             stdio: ["pipe", options.print === undefined ? "ignore" : "pipe", "pipe", "pipe", ...(recorder === undefined ? [] : [recorder])],
@@ -199,7 +155,14 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
         child.stdin!.on("error", () => {})
         // Left open: its end tells the worker that the driver is gone.
         child.stdin!.write(
-          `${encode({ node, entry: entry.href, grace: options.grace, queues: options.queues, ...flight, identity })}\n`
+          WorkerProcess.encode({
+            node,
+            entry: entry.href,
+            grace: options.grace,
+            queues: options.queues,
+            ...flight,
+            identity
+          })
         )
       } catch (cause) {
         if (recorder !== undefined) closeSync(recorder)
@@ -209,45 +172,26 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
 
   return {
     spawn: Effect.fnUntraced(function*({ entry, identity }) {
-      const refuse = (phase: SpawnError["phase"], issue: string, advice: string): SpawnError =>
-        new SpawnError({
-          rank: identity.rank,
-          node,
-          entry: entry instanceof URL ? entry.href : "a worker value",
-          phase,
-          issue,
-          advice,
-          stderr: []
-        })
-      if (!(entry instanceof URL)) {
-        return yield* refuse(
-          "start",
-          "a value of this process cannot be handed to another one",
-          "Give the URL of the module that exports it by default: new URL(\"./worker.ts\", import.meta.url)"
-        )
-      }
-      if (entry.protocol === "file:" && !existsSync(entry)) {
-        return yield* refuse(
-          "import",
-          "there is no such file",
-          "new URL(\"./worker.ts\", import.meta.url) is relative to the module that it stands in"
-        )
-      }
+      const refuse = (why: WorkerProcess.Refusal): SpawnError =>
+        new SpawnError({ rank: identity.rank, node, entry: entry instanceof URL ? entry.href : "a worker value", stderr: [], ...why })
+      const refusal = WorkerProcess.refusal(entry)
+      if (refusal !== undefined || !(entry instanceof URL)) return yield* refuse(refusal!)
       const running = yield* Effect.acquireRelease(
         start(entry, identity, (cause) =>
-          refuse(
-            "start",
-            `${options.node} could not be started: ${cause instanceof Error ? cause.message : String(cause)}`,
-            "The option `node` names the binary of Node 26 or newer; if it is right, raise this user's limits of processes and open files"
-          )),
+          refuse({
+            phase: "start",
+            issue: `${options.node} could not be started: ${cause instanceof Error ? cause.message : String(cause)}`,
+            advice:
+              "The option `node` names the binary of Node 26 or newer; if it is right, raise this user's limits of processes and open files"
+          })),
         (running) => stop(running, options.grace)
       )
-      const { child, end, flight, stderr } = running
+      const { child, end, flight, heard } = running
       return {
         node,
         pid: child.pid,
         end: Deferred.await(end),
-        stderr: Effect.sync(stderr.take),
+        stderr: Effect.sync(heard.tail),
         flight: Effect.sync(flight),
         vitals: vitals(child),
         kill: (signal) =>

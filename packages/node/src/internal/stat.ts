@@ -18,7 +18,7 @@ export const tickMillis = 10
 const states: Record<string, Stat["state"]> = { R: "running", T: "stopped", t: "stopped", Z: "gone", X: "gone" }
 
 /** Of `/proc/PID/stat` after the name, which stands in brackets and may contain anything: state, parent, group, …, user time, system time, …, start. */
-const parse = (stat: string): Stat => {
+export const parse = (stat: string): Stat => {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
   return {
     state: states[fields[0]!] ?? "sleeping",
