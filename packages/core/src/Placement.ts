@@ -99,18 +99,20 @@ const describe = (reason: PlacementError["reason"]): string => {
       return `${reason.usable} of ${reason.count} bundles hold what a worker asks for (${
         amounts(reason.asked)
       }), and there are ${reason.ranks} ranks`
-    case "DoesNotFit":
+    case "DoesNotFit": {
+      const names = [...new Set(reason.asked.flatMap(Object.keys))]
       return `${reason.strategy} of ${bundles(reason.asked)} does not fit: ${
-        reason.nodes.length === 0 ? "there is no node" : reason.nodes.map((node) => `${name(node)} has ${free(node)}`).join("; ")
+        reason.nodes.length === 0 ? "there is no node" : reason.nodes.map((node) => `${name(node)} has ${free(node, names)}`).join("; ")
       }`
+    }
   }
 }
 const list = (numbers: ReadonlyArray<number>): string => numbers.join(", ")
 const amounts = (resources: Resources): string =>
   Object.entries(resources).map(([name, amount]) => `${name} ${amount}`).join(", ") || "nothing"
 const name = ({ address, driver, id }: Node): string => `node ${id} (${address}${driver ? ", the driver's" : ""})`
-const free = (node: Node): string =>
-  Object.entries(node.total).map(([name, total]) => `${name} ${node.free[name] ?? 0} of ${total}`).join(", ") + " free"
+const free = (node: Node, names: ReadonlyArray<string>): string =>
+  names.map((name) => `${name} ${node.free[name] ?? 0} of ${node.total[name] ?? 0}`).join(", ") + " free"
 /** `2 × {CPU 1}, {CPU 1, GPU 1}` */
 const bundles = (asked: ReadonlyArray<Resources>): string => {
   const counts = new Map<string, number>()

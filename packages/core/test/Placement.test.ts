@@ -150,7 +150,7 @@ describe("bundles and nodes", () => {
     assert.strictEqual(
       error.message,
       "strict-spread of 2 × {CPU 2}, {GPU 1} does not fit: node a (10.0.0.1, the driver's) has CPU 0 of 2, GPU 0 of 1 free; " +
-        "node b (10.0.0.2) has CPU 1 of 4 free"
+        "node b (10.0.0.2) has CPU 1 of 4, GPU 0 of 0 free"
     )
     assert.match(refused(Placement.fit(cpus(1), "pack", [])).message, /there is no node$/)
   })
