@@ -7,6 +7,7 @@ process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache
 export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "examples/*/*.test.ts", "test/**/*.test.ts"],
+    globalSetup: "test/harness/rayHead.ts",
     setupFiles: ["scripts/equality.ts"],
     reporters: ["default", "scripts/closingLine.ts"],
     pool: "forks",

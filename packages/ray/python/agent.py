@@ -1,0 +1,216 @@
+"""The agent: an actor in a bundle that starts worker processes and tells what becomes of them.
+
+It is pickled by value, so that a host needs no file of this project to run it.
+"""
+import asyncio
+import base64
+import codecs
+import collections
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import ray
+from ray.util import remove_placement_group
+
+# Events that are kept for a bridge that does not ask; beyond, the workers' output waits in their pipes.
+KEPT = 100
+# Seconds that an exit waits for what the process printed last: whoever inherited the pipes may hold them open for ever.
+LAST_WORDS = 0.05
+
+
+def end_group(pid):
+    """Ends what is left of a worker's process group; its number is nobody else's while the group has members."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def high(descriptor):
+    """The descriptor under another number, which the ones that a worker finds things at do not clash with."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return moved
+
+
+def make_recorder(size):
+    """Memory without a name, in which a worker keeps what it did last. None where there is none to be had."""
+    try:
+        recorder = high(os.memfd_create("phalanx-flight"))
+        os.write(recorder, bytes(size))
+        return recorder
+    except (AttributeError, OSError):
+        return None
+
+
+class Worker:
+    """A process of this agent, from when its name is first heard. `code` is None while it runs."""
+
+    def __init__(self):
+        self.process = None
+        self.recorder = None
+        self.ended = asyncio.Event()
+        self.code = None
+
+    def send(self, number):
+        if self.process is None or self.code is not None:
+            return
+        if number == signal.SIGKILL:
+            end_group(self.process.pid)
+        else:
+            self.process.send_signal(number)
+
+    def flight(self, size):
+        return "" if self.recorder is None else base64.b64encode(os.pread(self.recorder, size, 0)).decode()
+
+
+class PhalanxAgent:
+    def __init__(self, ttl):
+        self.workers = {}
+        self.events = collections.deque()
+        self.count = 0
+        self.news = asyncio.Condition()
+        self.heard = time.monotonic()
+        if ttl:
+            threading.Thread(target=self.expire, args=(ttl,), daemon=True).start()
+
+    def expire(self, ttl):
+        """Nobody has asked for `ttl` seconds: ends everything. A detached placement group outlives its actors, so it is removed here."""
+        while time.monotonic() - self.heard < ttl:
+            time.sleep(min(1, ttl / 4))
+        for worker in self.workers.values():
+            worker.send(signal.SIGKILL)
+        if group := ray.util.get_current_placement_group():
+            remove_placement_group(group)
+        os._exit(0)
+
+    async def start(self, name, command, env, defaults, cwd, line, away, flight):
+        """Starts a worker and writes `line`, with what only this host knows, to its standard input.
+
+        What lies in the driver's folder `away` lies in this process's own folder here; `flight` is the size of a recorder.
+        """
+        worker = self.workers.setdefault(name, Worker())
+        if worker.ended.is_set():
+            raise RuntimeError(f"{name} was given up before it was started")
+        address = ray.util.get_node_ip_address()
+        if away:
+            command, line = (json.loads(json.dumps(each).replace(away, os.getcwd())) for each in (command, line))
+        # What Ray gives its own processes, the cluster's token above all, is not for workers.
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+        worker.recorder, self.flight = make_recorder(flight), flight
+        heard, words = os.pipe()
+        words = high(words)
+        found = [words] + ([worker.recorder] if worker.recorder else [])
+        # A shell puts them at the numbers where a worker finds them; it is this process's child that the worker becomes.
+        shell = 'exec "$@" ' + " ".join(f"{at}<>/dev/fd/{descriptor}" for at, descriptor in enumerate(found, 3))
+        try:
+            worker.process = process = subprocess.Popen(
+                ["/bin/sh", "-c", shell, "phalanx", *command, str(os.getpid())],
+                cwd=cwd,
+                env=defaults | inherited | env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=found,
+                start_new_session=True,
+            )
+        finally:
+            os.close(words)
+        # Left open: its end tells the worker that this process is gone.
+        known_here = {"node": address, "queues": line["queues"] | {"host": address}}
+        if worker.recorder:
+            known_here["flight"] = 4
+        try:
+            process.stdin.write(json.dumps(line | known_here).encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It has ended already, which is told by its exit.
+        pipes = {"stdout": process.stdout, "stderr": process.stderr, "words": os.fdopen(heard, "rb", 0)}
+        pumps = [asyncio.ensure_future(self.pump(name, kind, pipe)) for kind, pipe in pipes.items()]
+        loop = asyncio.get_running_loop()
+        exited = loop.create_future()
+        threading.Thread(target=lambda: loop.call_soon_threadsafe(exited.set_result, process.wait()), daemon=True).start()
+        worker.reaper = asyncio.ensure_future(self.reap(name, worker, exited, pumps))
+        return {
+            "pid": process.pid,
+            "agent": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id(),
+            "address": address,
+        }
+
+    async def pump(self, name, kind, pipe):
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        decoder = codecs.getincrementaldecoder("utf8")("replace")
+        while chunk := await reader.read(65536):
+            async with self.news:
+                await self.news.wait_for(lambda: len(self.events) < KEPT)
+            await self.tell(name, kind, decoder.decode(chunk))
+
+    async def reap(self, name, worker, exited, pumps):
+        worker.code = await exited
+        end_group(worker.process.pid)
+        await asyncio.wait(pumps, timeout=LAST_WORDS)
+        worker.ended.set()
+        await self.tell(name, "exit", {"code": worker.code, "flight": worker.flight(self.flight)})
+        if worker.recorder:
+            os.close(worker.recorder)
+            worker.recorder = None
+
+    async def tell(self, name, kind, value):
+        async with self.news:
+            self.count += 1
+            self.events.append((self.count, name, kind, value))
+            self.news.notify_all()
+
+    async def listen(self, after):
+        """The events after that number, once there are any; those up to it are forgotten."""
+        self.heard = time.monotonic()
+        async with self.news:
+            while self.events and self.events[0][0] <= after:
+                self.events.popleft()
+            self.news.notify_all()
+            await self.news.wait_for(lambda: self.events)
+            return list(self.events)
+
+    async def signal(self, name, number):
+        if name in self.workers:
+            self.workers[name].send(number)
+
+    async def look(self, name):
+        """What the kernel says of a worker's process, and what the worker did last."""
+        worker = self.workers.get(name)
+        if worker is None or worker.process is None or worker.code is not None:
+            return {"stat": "", "flight": ""}
+        with open(f"/proc/{worker.process.pid}/stat", encoding="latin1") as stat:
+            return {"stat": stat.read(), "flight": worker.flight(self.flight)}
+
+    async def stop(self, name, grace):
+        """SIGTERM, the grace, SIGKILL; answers whether there was a process. A worker that is not started yet never will be."""
+        worker = self.workers.setdefault(name, Worker())
+        if worker.process is None:
+            worker.ended.set()
+            return False
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            worker.send(number)
+            try:
+                await asyncio.wait_for(worker.ended.wait(), grace)
+                break
+            except asyncio.TimeoutError:
+                pass
+        return True
+
+    async def touch(self):
+        """Keeps a detached agent alive; answers with its workers that run."""
+        self.heard = time.monotonic()
+        address = ray.util.get_node_ip_address()
+        return [
+            {"worker": name, "pid": worker.process.pid, "address": address}
+            for name, worker in self.workers.items()
+            if worker.process and worker.code is None
+        ]

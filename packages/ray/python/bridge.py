@@ -1,0 +1,358 @@
+"""Phalanx's bridge to Ray: a driver of Ray that reserves placement groups, starts agents in them, and tells every death at once.
+
+It speaks JSON, an object a line. The first line on standard input is the configuration; then `{id, method, params}` comes in, and
+`{id, result}`, `{id, error}` and `{event, ...}` go out. The end of standard input is the end of the bridge: Ray then ends the job, and with it
+whatever is not detached. The environment bears the cluster's token.
+"""
+import asyncio
+import concurrent.futures
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+# What Ray prints goes to standard error; the real standard output is the protocol's.
+out = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+
+# Seconds that Ray's own services may take for an answer before they count as lost.
+PATIENCE = 5
+# What Ray says of a placement group that it is about to lay, and for how many seconds more that may go on.
+UNDER_WAY, LAYING = {"QUEUED", "SCHEDULING_STARTED", "FINISHED"}, 1
+# How often, in seconds, the nodes are looked at, and for how long they may be silent before that is news.
+LOOK, SILENCE = 0.25, 3
+
+
+def emit(**message):
+    out.write(json.dumps(message) + "\n")
+
+
+def fatal(code, error):
+    emit(event="fatal", code=code, detail=str(error))
+    os._exit(1)
+
+
+class Failure(Exception):
+    def __init__(self, code, detail, **data):
+        super().__init__(detail)
+        self.code, self.data = code, data
+
+
+try:
+    import ray
+    from ray._private.services import find_node_ids
+    from ray._private.state import available_resources_per_node
+    from ray._raylet import InnerGcsClient, PlacementGroupID
+    from ray.exceptions import ActorUnavailableError, AuthenticationError, RayActorError, RayTaskError
+    from ray.util import get_placement_group, list_named_actors, placement_group, placement_group_table, remove_placement_group
+    from ray.util.placement_group import PlacementGroup
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    import agent
+except ImportError as error:
+    fatal("RayMissing", f"{error} in {sys.executable}")
+
+# Devices that Ray hands out by actor: each bundle that holds some has an agent of its own, which alone sees them.
+DEVICES = {"GPU", "TPU", "NPU", "HPU", "neuron_cores"}
+
+
+async def ask(call, *args, **kwargs):
+    """A call of Ray's that blocks, in a thread: one that does not come back holds nobody else up."""
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(call, *args, **kwargs), PATIENCE)
+    except asyncio.TimeoutError:
+        raise Failure("Lost", f"Ray's control service has not answered for {PATIENCE} s") from None
+
+
+def amounts(resources):
+    """Without what Ray adds for itself: addresses of nodes, and shares of placement groups."""
+    return {name: amount for name, amount in resources.items() if not name.startswith("node:") and "_group_" not in name}
+
+
+class Bridge:
+    def __init__(self, ttl):
+        self.ttl = ttl
+        # By name: placement groups, where their bundles lie, agents, and of which agent a worker is.
+        self.groups, self.places, self.agents, self.homes = {}, {}, {}, {}
+        self.listeners, self.starting = {}, {}
+
+    # ---------------------------------------------------------------------------------------------- nodes
+    async def nodes(self):
+        free, alive = await ask(available_resources_per_node), await ask(ray.nodes)
+        here = ray.get_runtime_context().get_node_id()
+        return [
+            {
+                "id": node["NodeID"],
+                "address": node["NodeManagerAddress"],
+                "driver": node["NodeID"] == here,
+                "total": amounts(node["Resources"]),
+                "free": amounts(free.get(node["NodeID"], {})),
+            }
+            for node in alive
+            if node["Alive"]
+        ]
+
+    async def watch(self):
+        """Tells which nodes come and go, and when Ray's control service falls silent and is heard again."""
+        known, silent = None, False
+
+        async def look():
+            return {node["NodeID"]: node["NodeManagerAddress"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]}
+
+        while True:
+            looking = asyncio.ensure_future(look())
+            if not (await asyncio.wait([looking], timeout=SILENCE))[0]:
+                silent = True
+                emit(event="silent", seconds=SILENCE)
+            alive = await looking
+            if silent:
+                silent = False
+                emit(event="heard")
+            for node in (known or alive).keys() ^ alive.keys():
+                emit(event="node", node=node, address=alive.get(node) or known[node], alive=node in alive)
+            known = alive
+            await asyncio.sleep(LOOK)
+
+    # ---------------------------------------------------------------------------------------------- groups
+    async def reserve(self, group, bundles, strategy, pins, patience):
+        """Makes a placement group; waits `patience` seconds for room, or for ever if that is null."""
+        if group in self.groups:
+            raise Failure("Exists", f"there is a placement group {group} already")
+        wanted = [bundle | ({f"node:{pin}": 0.001} if pin else {}) for bundle, pin in zip(bundles, pins)]
+        try:
+            made = await ask(placement_group, wanted, strategy=strategy, name=group, lifetime="detached" if self.ttl else None)
+        except Exception as error:
+            raise Failure("Exists" if "already exists" in str(error) else "Refused", error) from None
+        self.groups[group] = made
+        end = None if patience is None else time.monotonic() + patience
+        while not await asyncio.to_thread(made.wait, 0.05):
+            if self.groups.get(group) is not made:
+                raise Failure("GivenUp", f"{group} was given up before there was room for it")
+            state = (await ask(placement_group_table, made))["stats"]["scheduling_state"]
+            if end is not None and (state == "INFEASIBLE" or time.monotonic() > end + (LAYING if state in UNDER_WAY else 0)):
+                nodes = await self.nodes()
+                await self.release(group)
+                raise Failure("DoesNotFit", state, nodes=nodes)
+        return await self.bundles(group)
+
+    async def bundles(self, group):
+        """The bundles of a group, and on which nodes they lie now: a node that is lost may have given its bundles to another."""
+        table = await ask(placement_group_table, self.groups[group])
+        if table["state"] == "REMOVED":
+            raise Failure("NoGroup", "the placement group has been removed")
+        nodes = table["bundles_to_node_id"]
+        bundles = [{"index": index, "node": nodes.get(index, ""), "resources": amounts(holds)} for index, holds in table["bundles"].items()]
+        self.places[group] = {bundle["index"]: bundle for bundle in bundles}
+        return bundles
+
+    async def use(self, group, name=None, id=None):
+        """Takes a placement group that somebody else has made, by its name in this namespace or by its id."""
+        try:
+            self.groups[group] = await ask(get_placement_group, name) if id is None else PlacementGroup(PlacementGroupID(bytes.fromhex(id)))
+            bundles = await self.bundles(group)
+        except (ValueError, KeyError) as error:
+            raise Failure("NoGroup", error) from None
+        if not bundles:
+            raise Failure("NoGroup", f"there is no placement group {name or id}")
+        return bundles
+
+    async def release(self, group, keep=False):
+        """Ends a group's agents, whatever they still run, and removes its bundles unless they are to be kept."""
+        made = self.groups.pop(group, None)
+        self.places.pop(group, None)
+        mine = [key for key in self.agents if key.rsplit("/", 1)[0] == group]
+        for key in mine:
+            ray.kill(self.agents[key])
+        if made is not None and not keep:
+            await ask(remove_placement_group, made)
+        listeners = [self.listeners[key] for key in mine if key in self.listeners]
+        if listeners:
+            await asyncio.wait(listeners, timeout=PATIENCE)
+
+    # ---------------------------------------------------------------------------------------------- workers
+    async def spawn(self, group, bundle, worker, command, env, defaults, cwd, line, away, flight, timeout):
+        """Starts a worker by the agent of its node, or of its bundle if that holds devices; starts the agent if there is none."""
+        self.starting[worker] = starting = asyncio.ensure_future(self.start(group, bundle, worker, command, env, defaults, cwd, line, away, flight))
+        try:
+            return await asyncio.wait_for(starting, timeout)
+        except asyncio.CancelledError:
+            raise Failure("GivenUp", f"{worker} was given up before it was started") from None
+        except asyncio.TimeoutError:
+            raise Failure("Timeout", f"no agent of Ray's in bundle {bundle} has started it within {timeout} s") from None
+        except RayTaskError as error:
+            raise Failure("NotStarted", error.cause) from None
+        except RayActorError as error:
+            raise Failure("NoAgent", error) from None
+        finally:
+            self.starting.pop(worker, None)
+
+    async def start(self, group, bundle, worker, command, env, defaults, cwd, line, away, flight):
+        if group not in self.groups:
+            raise Failure("NoGroup", f"there is no placement group {group}")
+        if group not in self.places:
+            # Unless it is known: an agent has died since, and maybe its node, and the bundles may wait for another one.
+            while not await asyncio.to_thread(self.groups[group].wait, 0.1):
+                await self.bundles(group)
+            await self.bundles(group)
+        place = self.places[group][bundle]
+        devices = {name: amount for name, amount in place["resources"].items() if name in DEVICES}
+        key = f"{group}/{bundle if devices else place['node']}"
+        if key not in self.agents:
+            self.agents[key] = self.engage(key, self.groups[group], bundle, devices)
+            self.attend(key)
+        self.homes[worker] = key
+        return await self.agents[key].start.remote(worker, command, env, defaults, cwd, line, away, flight)
+
+    def engage(self, key, group, bundle, devices):
+        return (
+            ray.remote(agent.PhalanxAgent)
+            .options(
+                name=key,
+                lifetime="detached" if self.ttl else None,
+                num_cpus=0,
+                num_gpus=devices.get("GPU", 0),
+                resources={name: amount for name, amount in devices.items() if name != "GPU"},
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle),
+                max_restarts=0,
+                max_task_retries=0,
+                max_concurrency=1000,
+            )
+            .remote(self.ttl)
+        )
+
+    def attend(self, key):
+        self.listeners[key] = background(self.listen(key, self.agents[key]))
+
+    async def listen(self, key, agent):
+        """Hands on what an agent tells of its workers; its own death is theirs."""
+        heard = 0
+        while True:
+            try:
+                events = await agent.listen.remote(heard)
+            except ActorUnavailableError:
+                # Its connection is lost, and Ray does not know yet whether it is dead.
+                await asyncio.sleep(0.1)
+                continue
+            except Exception as error:
+                self.agents.pop(key, None)
+                self.listeners.pop(key, None)
+                self.places.pop(key.rsplit("/", 1)[0], None)
+                for worker in [worker for worker, home in self.homes.items() if home == key]:
+                    del self.homes[worker]
+                    emit(event="lost", worker=worker, detail=str(error))
+                return
+            for heard, worker, kind, value in events:
+                if kind != "exit":
+                    emit(event="output", worker=worker, stream=kind, text=value)
+                elif self.homes.pop(worker, None):
+                    emit(event="exit", worker=worker, **value)
+
+    async def signal(self, worker, number):
+        if worker in self.homes:
+            await self.agents[self.homes[worker]].signal.remote(worker, number)
+
+    async def look(self, worker):
+        if worker not in self.homes:
+            return {"stat": "", "flight": ""}
+        return await self.agents[self.homes[worker]].look.remote(worker)
+
+    async def stop(self, worker, grace):
+        """Ends a worker, or keeps it from being started; answers whether there is one whose end will be told."""
+        if worker in self.starting:
+            self.starting[worker].cancel()
+        if worker not in self.homes:
+            return False
+        try:
+            return await self.agents[self.homes[worker]].stop.remote(worker, grace)
+        except RayActorError:
+            return False
+
+    # ---------------------------------------------------------------------------------------------- detached groups
+    async def adopt(self):
+        """Takes over the detached groups and agents that an earlier bridge of this namespace has left."""
+        found = {}
+        for key in await ask(list_named_actors):
+            group = key.rsplit("/", 1)[0]
+            try:
+                self.agents[key] = await ask(ray.get_actor, key)
+                self.groups.setdefault(group, await ask(get_placement_group, group))
+                running = await self.agents[key].touch.remote()
+            except (ValueError, RayActorError):
+                # It ended meanwhile, or is no agent of ours.
+                self.agents.pop(key, None)
+                continue
+            for each in running:
+                self.homes[each["worker"]] = key
+            found.setdefault(group, []).extend(running)
+            self.attend(key)
+        return [{"group": group, "workers": workers} for group, workers in found.items()]
+
+    async def touch(self):
+        while True:
+            await asyncio.sleep(self.ttl / 3)
+            await asyncio.gather(*(agent.touch.remote() for agent in self.agents.values()), return_exceptions=True)
+
+
+def background(coroutine, running=set()):
+    running.add(task := asyncio.ensure_future(coroutine))
+    task.add_done_callback(running.discard)
+    return task
+
+
+def connect(address, namespace, runtime_env, within):
+    """Ray alone needs minutes to give up on a wrong address, 20 s on a wrong token and 60 s on a host without a raylet."""
+    connected = threading.Event()
+    overdue = threading.Timer(within, lambda: connected.is_set() or fatal("NotRay", f"{address} does not answer as Ray does within {within} s"))
+    overdue.start()
+    try:
+        client = InnerGcsClient.standalone(address, None, 2000)
+        if not set(find_node_ids()) & {node.hex() for node in client.get_all_node_info()}:
+            fatal("NoRaylet", f"no raylet of {address} runs on this host")
+        ray.init(address=address, namespace=namespace, runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")
+    except AuthenticationError as error:
+        fatal("Token", error)
+    except Exception as error:
+        fatal("Version" if "ersion mismatch" in str(error) else "NotConnected", error)
+    connected.set()
+    overdue.cancel()
+
+
+METHODS = {"nodes", "reserve", "use", "release", "spawn", "signal", "look", "stop", "adopt"}
+
+
+async def serve(bridge, request):
+    try:
+        if request["method"] not in METHODS:
+            raise Failure("Unexpected", f"there is no method {request['method']}")
+        method = getattr(bridge, request["method"])
+        emit(id=request["id"], result=await method(**request["params"]))
+    except Failure as error:
+        emit(id=request["id"], error={"code": error.code, "detail": str(error), **error.data})
+    except Exception as error:
+        emit(id=request["id"], error={"code": "Unexpected", "detail": f"{type(error).__name__}: {error}"})
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(32))
+    reader = asyncio.StreamReader(limit=1 << 26)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    settings = json.loads(await reader.readline())
+    ray.cloudpickle.register_pickle_by_value(agent)
+    connect(settings["address"], settings["namespace"], settings["runtimeEnv"], settings["within"])
+    bridge = Bridge(settings["ttl"])
+    emit(event="ready", ray=ray.__version__, node=ray.get_runtime_context().get_node_id(), address=ray.util.get_node_ip_address())
+    background(bridge.watch())
+    if bridge.ttl:
+        background(bridge.touch())
+    while line := await reader.readline():
+        background(serve(bridge, json.loads(line)))
+    os._exit(0)
+
+
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: whoever started this may be killed outright
+asyncio.run(main())

@@ -1,0 +1,122 @@
+/** Groups on the Ray cluster that all tests share, and what Ray knows of them. */
+import * as Mesh from "@phalanx/core/Mesh"
+import type * as Placement from "@phalanx/core/Placement"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as RayCluster from "@phalanx/ray/RayCluster"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { head } from "../../../test/harness/ray.ts"
+import { Scout } from "./fixtures/scoutProtocol.ts"
+
+/** What workers have printed, of all groups of this file. */
+export const lines: Array<{ readonly group: string; readonly rank: number; readonly stream: string; readonly text: string }> = []
+
+/** A connection to it. */
+export const cluster = (options: RayCluster.Options = {}) =>
+  Layer.unwrap(
+    Effect.map(head, ({ address, python, token }) =>
+      RayCluster.layer({
+        address,
+        python,
+        token,
+        output: (line) => lines.push(line),
+        progress: () => {},
+        ...options
+      }))
+  )
+
+export const entry = new URL("./fixtures/scout.ts", import.meta.url)
+
+/** A group of scouts on whatever cluster is provided. */
+export const scouts = (ranks: number, placing: RayCluster.Placing = {}) =>
+  WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ rank: ranks }), entry }).pipe(RayCluster.placed(placing))
+
+/** Whether a process runs. */
+export const lives = (pid: number): boolean => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+    return stat[stat.lastIndexOf(")") + 2] !== "Z"
+  } catch {
+    return false
+  }
+}
+
+/** Resolves when the condition holds; dies with a sentence if it does not within the time given. */
+export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>, millis = 10_000): Effect.Effect<void, E, R> =>
+  condition.pipe(
+    Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("5 millis") }),
+    Effect.timeoutOrElse({ duration: millis, orElse: () => Effect.die(new Error(`not within ${millis} ms: ${what}`)) }),
+    Effect.asVoid
+  )
+
+/** What Ray's control service knows of the actors and placement groups of these tests. */
+export interface Known {
+  /** Exit code, standard output and standard error of a program that was run. */
+  readonly driven: readonly [code: number, stdout: string, stderr: string] | null
+  readonly actors: ReadonlyArray<{ readonly name: string; readonly pid: number }>
+  readonly groups: ReadonlyArray<{ readonly id: string; readonly name: string; readonly strategy: string; readonly state: string }>
+}
+
+/** Other tests may use the same cluster at the same time. */
+const ours = ({ actors, driven, groups }: Known): Known => {
+  const isOurs = ({ name }: { readonly name: string }) => /^(?:scouts|driven|rows|mine)/.test(name)
+  return { driven, actors: actors.filter(isOurs), groups: groups.filter(isOurs) }
+}
+
+/** A driver of Ray that is none of Phalanx's: asks Ray itself, and may make and remove placement groups first. */
+export class Another extends Context.Service<Another, {
+  readonly ask: (
+    order?: {
+      readonly make?: ReadonlyArray<Placement.Resources>
+      readonly remove?: string
+      readonly drive?: ReadonlyArray<string>
+      readonly env?: Readonly<Record<string, string>>
+      readonly name?: string
+    }
+  ) => Effect.Effect<Known>
+}>()("@phalanx/ray/test/Another") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.map(head, (head) => {
+          const script = fileURLToPath(new URL("./another_driver.py", import.meta.url))
+          const env = { ...process.env, RAY_AUTH_MODE: "token", RAY_AUTH_TOKEN: head.token }
+          return spawn(head.python, [script, "phalanx", head.address], { stdio: ["pipe", "pipe", "inherit"], env })
+        }),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      ),
+      (child) => {
+        const answers = createInterface({ input: child.stdout })
+        return Another.of({
+          ask: (order = {}) =>
+            Effect.callback((resume) => {
+              const onExit = (code: number | null) => resume(Effect.die(new Error(`another driver of Ray ended with ${code}`)))
+              child.once("exit", onExit)
+              answers.once("line", (line) => {
+                child.off("exit", onExit)
+                resume(Effect.succeed(ours(JSON.parse(line))))
+              })
+              child.stdin.write(`${JSON.stringify(order)}\n`)
+            })
+        })
+      }
+    )
+  )
+}
+
+/** The processes that this one has started and whose command line has a word. */
+export const childrenNaming = (word: string): ReadonlyArray<number> =>
+  readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, "utf8").trim().split(" ").map(Number).filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(word)
+    } catch {
+      return false
+    }
+  })

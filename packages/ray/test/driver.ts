@@ -1,0 +1,115 @@
+import { assert, describe, layer } from "@effect/vitest"
+import * as RayCluster from "@phalanx/ray/RayCluster"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { environment } from "../../../test/harness/ray.ts"
+import { Another, childrenNaming, cluster, eventually, lives, scouts } from "./cluster.ts"
+
+const program = fileURLToPath(new URL("./fixtures/driver.ts", import.meta.url))
+
+/** Runs a driver, and gives the pids of its workers once it has told them. */
+const drive = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
+  let output = ""
+  const env = { ...process.env, ...yield* environment }
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [program, ...args], {
+        stdio: ["ignore", "pipe", "inherit"],
+        env
+      })
+    ),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
+  yield* eventually("the driver tells its workers' pids", Effect.sync(() => /^pids .*\n/m.test(output)), 30_000)
+  return { child, pids: /^pids (.*)\n/m.exec(output)![1]!.split(" ").map(Number), output: () => output }
+})
+
+const gone = Effect.fnUntraced(function*(pids: ReadonlyArray<number>, millis: number) {
+  yield* eventually("the workers are gone", Effect.sync(() => !pids.some(lives)), millis)
+  const { ask } = yield* Another
+  yield* eventually(
+    "no actor and no placement group is left",
+    Effect.map(ask(), (known) => known.actors.length + known.groups.length === 0),
+    5000
+  )
+})
+
+export const driver = () =>
+  describe("a driver's end on Ray", () => {
+    layer(Another.layer, { timeout: 120_000, excludeTestServices: true })((it) => {
+      it.effect("RY-5: SIGKILL of the driver takes workers, agents and placement group with it", () =>
+        Effect.gen(function*() {
+          const { child, pids } = yield* drive()
+          assert.isTrue(pids.every(lives))
+          child.kill("SIGKILL")
+          yield* gone(pids, 1000)
+        }))
+
+      it.effect("RY-5: SIGTERM ends a driver in order, and nothing is left", () =>
+        Effect.gen(function*() {
+          const { child, output, pids } = yield* drive()
+          child.kill("SIGTERM")
+          yield* eventually("the driver is gone", Effect.sync(() => child.exitCode !== null))
+          yield* gone(pids, 0)
+          assert.strictEqual(output().match(/\] finalized/g)?.length, 2)
+        }))
+
+      it.effect("RY-6: a detached group outlives its driver, and the next one takes it over by its name and can end it", () =>
+        Effect.gen(function*() {
+          const { child, pids } = yield* drive("30")
+          child.kill("SIGKILL")
+          yield* Effect.gen(function*() {
+            const ray = yield* RayCluster.Ray
+            const [adopted, ...others] = yield* ray.adopt
+            assert.deepStrictEqual(others, [])
+            assert.match(adopted!.group, /^driven-[0-9a-f]{8}$/)
+            assert.deepStrictEqual(
+              adopted!.workers.map(({ member, process }) => [member, process.pid]).toSorted(),
+              pids.map((pid, member) => [member, pid])
+            )
+            assert.isTrue(pids.every(lives))
+            process.kill(pids[1]!, "SIGKILL")
+            const { death } = yield* adopted!.workers.find(({ member }) => member === 1)!.process.end
+            assert.deepStrictEqual(death, { _tag: "Killed", signal: "SIGKILL" })
+            yield* adopted!.end
+            yield* gone(pids, 1000)
+          }).pipe(Effect.provide(cluster({ detached: "30 seconds" })))
+        }))
+
+      it.effect("RY-6: a detached group that nobody takes over ends itself when its time is over", () =>
+        Effect.gen(function*() {
+          const { child, pids } = yield* drive("2")
+          const killed = performance.now()
+          child.kill("SIGKILL")
+          yield* gone(pids, 6000)
+          assert.isAbove(performance.now() - killed, 1000)
+        }))
+    })
+
+    layer(Layer.merge(cluster({ detached: "30 seconds" }), Another.layer), { timeout: 120_000, excludeTestServices: true })((it) => {
+      it.effect("RY-6: a detached group outlives its bridge, and goes on with the next one", () =>
+        Effect.gen(function*() {
+          const before = childrenNaming("bridge.py")
+          const pid = yield* Effect.scoped(Effect.gen(function*() {
+            const group = yield* scouts(2)
+            const call = yield* Effect.forkChild(group.at(0).call.hold({ stderr: [] }), { startImmediately: true })
+            process.kill(before[0]!, "SIGKILL")
+            yield* eventually(
+              "there is another bridge",
+              Effect.sync(() => childrenNaming("bridge.py").some((pid) => !before.includes(pid)))
+            )
+            assert.strictEqual((yield* group.at(1).call.place()).node, group.workers[1]!.node)
+            assert.isUndefined(call.pollUnsafe())
+            yield* group.kill(0)
+            const error = yield* Effect.flip(Fiber.join(call))
+            assert.deepInclude(error.reason, { _tag: "WorkerDied", death: { _tag: "Killed", signal: "SIGKILL" } })
+            return group.workers[1]!.pid!
+          }))
+          yield* gone([pid], 0)
+        }))
+    })
+  })

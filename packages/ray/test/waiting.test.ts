@@ -1,0 +1,40 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import type { Bridge } from "../src/internal/bridge.ts"
+import * as Reservations from "../src/internal/reservations.ts"
+
+const node = { id: "a", address: "10.0.0.1", driver: true, total: { CPU: 4 }, free: { CPU: 1 } }
+
+/** A bridge to a cluster that never has room. */
+const full: Bridge = {
+  node: "a",
+  address: "10.0.0.1",
+  ray: "2.60.0",
+  ask: (method) => method === "reserve" ? Effect.never : Effect.succeed(method === "nodes" ? [node] : []) as any,
+  gone: Effect.never,
+  isGone: () => false
+}
+
+describe("a group that waits for room on Ray", () => {
+  it.effect("RY-4: says after 10 seconds, and each time after twice as long, what it waits for and what is free", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const link = { bridge: Effect.succeed(full), tell: () => Effect.undefined, hear: () => {} }
+      const { use } = yield* Reservations.make(link, false, (text) => told.push(text))
+      const identity = { group: "waiting", member: 0, rank: 0, epoch: 0, generation: 0, shape: { rank: 2 } }
+      const waiting = yield* Effect.forkChild(Effect.scoped(use(identity, { resources: { CPU: 2 }, wait: "Infinity" }, () => Effect.void)))
+      const after: Array<number> = []
+      for (const seconds of [9, 1, 10, 19, 1, 39, 1]) {
+        yield* TestClock.adjust(`${seconds} seconds`)
+        after.push(told.length)
+      }
+      assert.deepStrictEqual(after, [0, 1, 2, 2, 3, 3, 4])
+      assert.strictEqual(
+        told[0],
+        "Ray: waiting waits for room: pack of 2 × {CPU 2} does not fit: node a (10.0.0.1, the driver's) has CPU 1 of 4 free"
+      )
+      yield* Fiber.interrupt(waiting)
+    }).pipe(Effect.scoped))
+})
