@@ -1,0 +1,31 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import * as Hosts from "../../../../test/harness/hosts.ts"
+
+/** Host 1 of three, which runs the cases that it is asked for; a case that fails is a defect. */
+export class Host1 extends Context.Service<Host1, {
+  readonly run: (suite: string, name: string) => Effect.Effect<unknown>
+}>()("@phalanx/ray/test/Host1") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function*() {
+      const child = yield* Hosts.enter(fileURLToPath(new URL("./serve.ts", import.meta.url)))
+      const lines = createInterface({ input: child.stdout! })
+      const answer = Effect.callback<{ readonly value?: unknown; readonly error?: string }>((resume) => {
+        lines.once("line", (line) => resume(Effect.succeed(JSON.parse(line))))
+        child.once("exit", (code, signal) => resume(Effect.die(new Error(`host 1 ended with ${signal ?? code}`))))
+      })
+      yield* answer
+      return Host1.of({
+        run: Effect.fnUntraced(function*(suite, name) {
+          child.stdin!.write(`${JSON.stringify([suite, name])}\n`)
+          const { error, value } = yield* answer
+          return error === undefined ? value : yield* Effect.die(new Error(error))
+        })
+      })
+    })
+  )
+}

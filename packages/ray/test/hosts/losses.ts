@@ -1,0 +1,184 @@
+/** What becomes of groups when hosts, or parts of them, are lost. */
+import * as Supervision from "@phalanx/core/Supervision"
+import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as RayCluster from "@phalanx/ray/RayCluster"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { spawn } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname } from "node:path"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import * as Hosts from "../../../../test/harness/hosts.ts"
+import { Three } from "../../../../test/harness/threeHosts.ts"
+import type { Scout } from "../fixtures/scoutProtocol.ts"
+import { allIsFree, equal, eventually, scouts } from "./spread.ts"
+
+type Group = WorkerGroup.WorkerGroup<typeof Scout, "rank">
+
+const hostOf = (group: Group, rank: number) =>
+  Effect.map(SubscriptionRef.get(group.membership), ({ members }) => Number(members[rank]!.node.split(".")[3]))
+
+/** Kills something of the host of rank 1 while a call runs there; the call ends in `WorkerDied`, the rank is started again, and answers. */
+const loses = Effect.fnUntraced(function*(
+  group: Group,
+  kill: (host: number) => Effect.Effect<unknown, unknown, Three | RayCluster.Ray>,
+  within: number
+) {
+  const host = yield* hostOf(group, 1)
+  const call = yield* Effect.forkChild(group.at(1).call.hold({ stderr: [] }), { startImmediately: true })
+  yield* group.at(0).call.place()
+  const began = performance.now()
+  yield* kill(host)
+  const error = yield* Effect.flip(Fiber.join(call))
+  const millis = performance.now() - began
+  yield* equal([error.reason._tag, millis < within || millis], ["WorkerDied", true])
+  const places = yield* Effect.retry(group.call.place(), { times: 3 })
+  yield* equal(places.length, 2)
+  return { host, millis, now: yield* hostOf(group, 1) }
+})
+
+const restarting = { supervision: Supervision.restart({ max: 20, per: "1 minute", backoff: "10 millis" }) } as const
+const apart = RayCluster.placed({ strategy: "strict-spread" })
+
+/** Every host is a node again. */
+const whole = Effect.gen(function*() {
+  const { nodes } = yield* RayCluster.Ray
+  yield* eventually("three nodes", Effect.map(nodes, (nodes) => nodes.length === 3))
+})
+/** No process that a worker or an agent was is left on any host, and every processor is free. */
+const clean = Effect.gen(function*() {
+  yield* eventually(
+    "no worker and no agent is left",
+    Effect.sync(() => Hosts.processes("phalanx scouts-").length + Hosts.processes("ray::PhalanxAgent").length === 0)
+  )
+  yield* allIsFree
+})
+
+/** How much memory some processes have, in MiB. */
+const memory = (...words: ReadonlyArray<string>): number =>
+  Hosts.processes(...words).reduce(
+    (sum, pid) => sum + Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024,
+    0
+  )
+
+/** What there is, for whoever wants to know whether it adds up. */
+export const counts = Effect.gen(function*() {
+  const { nodes } = yield* RayCluster.Ray
+  const reserved = (yield* nodes).map(({ free, total }) => total["CPU"]! - (free["CPU"] ?? 0))
+  return {
+    processes: Hosts.processes().length,
+    workers: Hosts.processes("phalanx scouts-").length,
+    agents: Hosts.processes("ray::PhalanxAgent").length,
+    segments: readdirSync("/dev/shm").filter((name) => name.startsWith("phalanx-")).length,
+    reserved: reserved.reduce((sum, amount) => sum + amount, 0),
+    driverMiB: Math.round(process.memoryUsage.rss() / 1024 / 1024),
+    bridgeMiB: Math.round(memory("python/bridge.py")),
+    controlMiB: Math.round(memory("gcs/gcs_server"))
+  }
+})
+
+const signal = (pids: ReadonlyArray<number>, name: NodeJS.Signals) =>
+  Effect.sync(() => {
+    if (pids.length === 0) throw new Error("there is nothing to be signalled")
+    for (const pid of pids) process.kill(pid, name)
+  })
+const raylet = (host: number) => Hosts.processes("raylet/raylet", `--node_ip_address=${Hosts.address(host)}`)
+
+export const losses = [
+  {
+    name: "RY-3: a worker and an agent on another host are told, and started again there",
+    run: Effect.gen(function*() {
+      const group = yield* apart(scouts(2, restarting))
+      const worker = yield* loses(group, () => signal(Hosts.processes("phalanx scouts-", "rank 1"), "SIGKILL"), 5000)
+      yield* equal(worker.now, worker.host)
+      const agent = yield* loses(group, (host) => signal(agentsOn(host), "SIGKILL"), 5000)
+      yield* equal(agent.now, agent.host)
+    }).pipe(Effect.scoped, Effect.andThen(clean))
+  },
+  {
+    name: "RY-3: the bridge is told, and every rank is started again by the next one",
+    run: Effect.gen(function*() {
+      const group = yield* apart(scouts(2, restarting))
+      yield* loses(group, () => signal(Hosts.processes("python/bridge.py"), "SIGKILL"), 5000)
+    }).pipe(Effect.scoped, Effect.andThen(clean))
+  },
+  {
+    name: "RY-5: a driver on another host than the head's has rank 0 beside it, and leaves nothing when it is killed",
+    run: Effect.gen(function*() {
+      const { address, python, token } = yield* Three
+      const [pid] = raylet(2)
+      const env = { ...process.env, RAY_ADDRESS: address, RAY_AUTH_TOKEN: token, PATH: `${dirname(python)}:${process.env["PATH"]}` }
+      const program = fileURLToPath(new URL("../fixtures/driver.ts", import.meta.url))
+      const inside = ["--target", String(pid), "--net", "--mount", "--pid", "--uts"]
+      const driver = yield* Effect.acquireRelease(
+        Effect.sync(() => spawn("nsenter", [...inside, process.execPath, program], { env, stdio: ["ignore", "pipe", "inherit"] })),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      const told = yield* Effect.callback<string>((resume) => {
+        createInterface({ input: driver.stdout }).on("line", (line) => line.startsWith("pids") && resume(Effect.succeed(line)))
+      })
+      yield* equal(/^pids \d+ \d+$/.test(told), true)
+      const workers = Hosts.processes("phalanx driven-")
+      yield* equal([workers.length, Hosts.space(workers[0]!) === Hosts.space(pid!)], [2, true])
+      yield* signal(Hosts.processes("fixtures/driver.ts").filter((other) => other !== driver.pid), "SIGKILL")
+      yield* eventually("its workers are gone", Effect.sync(() => Hosts.processes("phalanx driven-").length === 0), 2000)
+    }).pipe(Effect.scoped, Effect.andThen(clean))
+  },
+  {
+    name: "RY-3: a node whose raylet is killed is told, and its rank goes on on another host",
+    run: Effect.gen(function*() {
+      const { start } = yield* Three
+      const group = yield* apart(scouts(2, restarting))
+      const { host, now } = yield* loses(group, (host) => signal(raylet(host), "SIGKILL"), 20_000)
+      yield* equal([host === now, now === 1], [false, false])
+      yield* start(host)
+      yield* whole
+    }).pipe(Effect.scoped, Effect.andThen(clean))
+  },
+  {
+    name: "RY-3: a host that is lost with its network is told, and its rank goes on on another host",
+    run: Effect.gen(function*() {
+      const { kill, start } = yield* Three
+      const group = yield* apart(scouts(2, restarting))
+      const { host, now } = yield* loses(group, kill, 20_000)
+      yield* equal([host === now, now === 1], [false, false])
+      yield* start(host)
+      yield* whole
+    }).pipe(Effect.scoped, Effect.andThen(clean))
+  },
+  {
+    name: "RY-3: a host that is cut off is told, its rank goes on on another host, and what it says when it is back is fenced",
+    run: Effect.gen(function*() {
+      const { start } = yield* Three
+      const group = yield* apart(scouts(2, restarting))
+      const { host, now } = yield* loses(group, Hosts.cut, 30_000)
+      yield* equal([host === now, now === 1], [false, false])
+      yield* Hosts.heal(host)
+      yield* equal((yield* group.call.place()).map(({ node }) => node), [1, now].map(Hosts.address))
+      // The node that was given up ends itself and its workers when it hears of it.
+      yield* eventually("one life of rank 1 is left", Effect.sync(() => Hosts.processes("phalanx scouts-", "rank 1").length === 1))
+      yield* start(host)
+      yield* whole
+    }).pipe(Effect.scoped, Effect.andThen(clean))
+  },
+  {
+    name: "RY-4: a control service that is lost is an error of who starts something, and lets go on what runs",
+    run: Effect.gen(function*() {
+      const group = yield* apart(scouts(2))
+      yield* signal(Hosts.processes("gcs/gcs_server"), "SIGKILL")
+      const began = performance.now()
+      const error = yield* Effect.flip(Effect.scoped(apart(scouts(2))))
+      yield* equal([performance.now() - began < 8000, /control service has not answered for 5 s/.test(error.message) || error.message], [
+        true,
+        true
+      ])
+      yield* equal((yield* group.call.place()).length, 2)
+    }).pipe(Effect.scoped)
+  }
+]
+
+/** The agents on a host, by their numbers here. */
+const agentsOn = (host: number): ReadonlyArray<number> =>
+  Hosts.processes("ray::PhalanxAgent").filter((pid) => Hosts.space(pid) === Hosts.space(raylet(host)[0]!))

@@ -1,0 +1,34 @@
+/** What is tested on three hosts. Whoever lists tests sees the names; a program that is host 1 runs them. */
+import * as Contract from "@phalanx/core/Contract"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { cluster, type Three } from "../../../../test/harness/threeHosts.ts"
+import { losses } from "./losses.ts"
+import { spread } from "./spread.ts"
+
+/** Cases that share a layer, which is built for the first of them. */
+export interface Suite {
+  readonly name: string
+  readonly layer: Layer.Layer<any, unknown, Three>
+  readonly cases: ReadonlyArray<
+    { readonly name: string; /** What it gives is told, too. */ readonly run: Effect.Effect<unknown, unknown, any> }
+  >
+}
+
+const suite = <R>(
+  name: string,
+  layer: Layer.Layer<R, unknown, Three>,
+  cases: ReadonlyArray<{ readonly name: string; readonly run: Effect.Effect<unknown, unknown, R | Three> }>
+): Suite => ({ name, layer, cases })
+
+export const suites: ReadonlyArray<Suite> = [
+  ...(["mixed", "tcp"] as const).map((transport) =>
+    suite(
+      `the contract, on three hosts over ${transport}`,
+      Layer.provideMerge(Contract.layerShared, cluster({ transport, placing: { strategy: "spread" } })),
+      Contract.cases
+    )
+  ),
+  suite("three hosts", cluster(), spread),
+  suite("three hosts, some of them lost", cluster(), losses)
+]
