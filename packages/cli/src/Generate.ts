@@ -3,6 +3,7 @@
  */
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
+import type { MessageQueues } from "@phalanx/core/MessageQueues"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Generator from "@phalanx/moe/Generator"
@@ -12,6 +13,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -32,9 +34,13 @@ export const flags = {
     Flag.withDescription("Most bytes to write for a prompt"),
     Flag.withDefault(400)
   ),
-  transport: Flag.Literals("transport", ["shm", "tcp", "memory"]).pipe(
-    Flag.withDescription("Shared memory, ZeroMQ over TCP, or all ranks as fibers of this process"),
-    Flag.withDefault("shm")
+  cluster: Flag.Literals("cluster", ["node", "ray"]).pipe(
+    Flag.withDescription("Processes of this machine, or a Ray cluster: that of RAY_ADDRESS, else one of one node for the purpose"),
+    Flag.withDefault("node")
+  ),
+  transport: Flag.Literals("transport", ["shm", "tcp", "mixed", "memory"]).pipe(
+    Flag.withDescription("Shared memory, ZeroMQ over TCP, both by what each rank can see, or all ranks as fibers of this process"),
+    Flag.optional
   ),
   weights: Flag.File("weights", { mustExist: true }).pipe(
     Flag.withDescription("Another file of weights than the one that comes along"),
@@ -58,12 +64,25 @@ const beforeKill = 60
 export const serve = Effect.fn("Generate.serve")(function*(given: Flags) {
   const shape = yield* Topology.resolve(given)
   const view: View = given.json ? Json.make() : process.stdout.isTTY ? yield* Live.make(process.stdout, given.prompts) : Plain.make()
-  const cluster = given.transport === "memory" ? Cluster.layerMemory : NodeCluster.layerWith({ transport: given.transport })
   return yield* write(given, shape, view).pipe(
-    Effect.provide(cluster),
+    Effect.provide(Layer.unwrap(clusterOf(given))),
     Effect.mapError((error) => new Failed({ text: error.message }))
   )
 }, Effect.scoped)
+
+const clusterOf = Effect.fnUntraced(function*(given: Flags) {
+  const of = (layer: Layer.Layer<Cluster.Cluster | MessageQueues, { readonly message: string }>) => layer
+  const transport = Option.getOrUndefined(given.transport)
+  if (given.cluster === "node") {
+    return of(transport === "memory" ? Cluster.layerMemory : NodeCluster.layerWith({ transport: transport ?? "shm" }))
+  }
+  if (transport === "shm" || transport === "memory") {
+    return yield* new Failed({ text: `--transport ${transport}: a Ray cluster may span machines; give mixed or tcp` })
+  }
+  // Loaded by those who ask for it.
+  const { layer } = yield* Effect.promise(() => import("@phalanx/ray/RayCluster"))
+  return of(layer({ transport }))
+})
 
 const write = Effect.fnUntraced(function*(given: Flags, shape: { readonly dp: number; readonly tp: number }, view: View) {
   const began = performance.now()

@@ -5,7 +5,8 @@ import * as Schedule from "effect/Schedule"
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { run } from "../../../test/harness/program.ts"
+import { run, runIn } from "../../../test/harness/program.ts"
+import { describe as describeOnRay, environment } from "../../../test/harness/ray.ts"
 import { children, files, lives } from "../../../test/harness/traces.ts"
 import * as Topology from "../src/Topology.ts"
 
@@ -40,6 +41,26 @@ describe("phalanx generate", () => {
         assert.deepStrictEqual(results[2], results[0])
       })
   )
+
+  describeOnRay("--cluster ray", () => {
+    it.live("RY-1: writes on Ray, byte for byte, what processes of this machine write, over whichever transport", () =>
+      Effect.gen(function*() {
+        const env = yield* environment
+        const args = ["river", "--ranks", "2", "--max-tokens", "40", "--json"]
+        const results = (stdout: string) => objects(stdout).filter(({ type }) => type === "result")
+        const { stdout } = yield* phalanx("generate", ...args)
+        for (const transport of ["mixed", "tcp"]) {
+          const onRay = yield* runIn(env, "packages/cli/phalanx.mjs", "generate", ...args, "--cluster", "ray", "--transport", transport)
+          assert.deepStrictEqual([onRay.code, onRay.stderr], [0, ""])
+          assert.deepStrictEqual(results(onRay.stdout), results(stdout))
+        }
+        const demo = yield* runIn(env, "packages/cli/phalanx.mjs", "demo", "--", "--cluster", "ray", "--max-tokens", "10")
+        assert.match(demo.stdout, /^4 ranks \(dp 4 × tp 1\) over mixed/)
+        const refused = yield* runIn(env, "packages/cli/phalanx.mjs", "generate", "river", "--cluster", "ray", "--transport", "shm")
+        assert.include(refused.stderr, "--transport shm: a Ray cluster may span machines; give mixed or tcp")
+        assert.strictEqual(refused.code, 1)
+      }))
+  })
 
   it.live("a pipe gets whole lines: the ranks, the entries in order, the summary with what ranks sent each other", () =>
     Effect.gen(function*() {
