@@ -113,11 +113,17 @@ export interface ActorMesh<P extends RpcGroup.Any, D extends string> {
    * `call` by a method's name, for callers that do not know the protocol at compile time; the payload is checked against its schema. Whatever does not fit (an unknown name, a
    * streaming method, a payload) is a `CallRejected`.
    */
-  readonly callByName: (
-    method: string,
-    payload: unknown,
-    options?: CallOptions
-  ) => Effect.Effect<ReadonlyArray<unknown>, CallError<unknown>>
+  readonly callByName: {
+    (method: string, payload: unknown, options?: CallOptions): Effect.Effect<ReadonlyArray<unknown>, CallError<unknown>>
+    (
+      method: string,
+      payload: unknown,
+      options: CallOptions & {
+        /** The one rank whose reply is wanted, as of `call`. */
+        readonly replyFrom: number | Mesh.Coordinates<D>
+      }
+    ): Effect.Effect<unknown, CallError<unknown>>
+  }
   /**
    * The actors that a selection leaves: a number fixes a dimension, an array narrows it. It holds the selector, and each call looks up its ranks when it starts; one that the group
    * no longer has is a `CallRejected`. Throws a `RangeError` for what the group does not have now.

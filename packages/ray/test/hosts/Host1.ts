@@ -15,8 +15,12 @@ export class Host1 extends Context.Service<Host1, {
       const child = yield* Hosts.enter(fileURLToPath(new URL("./serve.ts", import.meta.url)))
       const lines = createInterface({ input: child.stdout! })
       const answer = Effect.callback<{ readonly value?: unknown; readonly error?: string }>((resume) => {
-        lines.once("line", (line) => resume(Effect.succeed(JSON.parse(line))))
-        child.once("exit", (code, signal) => resume(Effect.die(new Error(`host 1 ended with ${signal ?? code}`))))
+        const onExit = (code: number | null, signal: string | null) => resume(Effect.die(new Error(`host 1 ended with ${signal ?? code}`)))
+        child.once("exit", onExit)
+        lines.once("line", (line) => {
+          child.off("exit", onExit)
+          resume(Effect.succeed(JSON.parse(line)))
+        })
       })
       yield* answer
       return Host1.of({
