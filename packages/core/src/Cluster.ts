@@ -8,6 +8,8 @@ import * as Layer from "effect/Layer"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { AdoptError } from "./AdoptError.ts"
+import type { Claim } from "./Claim.ts"
 import type { FlightEvent } from "./FlightRecorder.ts"
 import * as memory from "./internal/memoryCluster.ts"
 import * as MessageQueues from "./MessageQueues.ts"
@@ -26,6 +28,8 @@ export const Identity = Schema.Struct({
   /** The member's number for life, by which the transport addresses it. */
   member: Schema.Natural,
   rank: Schema.Natural,
+  /** Rank and shape are those that it is to have in the next epoch; it has none in the one that is named. */
+  joins: Schema.optionalKey(Schema.Boolean),
   incarnation: Schema.Natural,
   epoch: Schema.Natural,
   /** Which life of the group's collectives it takes part in. */
@@ -82,10 +86,54 @@ export interface Process {
   readonly kill: (signal: "SIGTERM" | "SIGKILL") => Effect.Effect<void>
 }
 
+/** A group to take over. */
+export interface Adopt {
+  /** Its name, with its random part. */
+  readonly group: string
+  /** The names of its mesh's dimensions, in order. */
+  readonly dimensions: ReadonlyArray<string>
+  /** Called when a former driver, which lives after all, asks for something. It gets nothing. */
+  readonly fenced: () => void
+}
+
+/** A group whose driver is gone, and which has this process for its driver now, as far as can be known without asking its workers. */
+export interface Adopted {
+  readonly secret: string
+  /** Which driver of the group this is. */
+  readonly driver: number
+  /** What was recorded of it last. Rank −1: in none of that epoch. */
+  readonly epoch: number
+  readonly shape: Readonly<Record<string, number>>
+  readonly members: ReadonlyArray<{ readonly id: number; readonly rank: number }>
+  /** Workers that live, or whose end nobody has been told. */
+  readonly workers: ReadonlyArray<Orphan>
+  /** Every member that there ever was, with its latest incarnation. */
+  readonly lives: ReadonlyArray<{ readonly member: number; readonly incarnation: number }>
+  /** What the former driver has left of its queues can go: all workers that live have others. */
+  readonly settled: Effect.Effect<void>
+}
+
+/** A worker without a driver. */
+export interface Orphan {
+  readonly member: number
+  readonly incarnation: number
+  /** With which it was started. */
+  readonly rank: number
+  /** The scope stops it, as if it had been spawned there. */
+  readonly process: Effect.Effect<Process, never, Scope.Scope>
+  /** Has the worker told of this driver; it answers on the lanes of the handle. */
+  readonly claim: (claim: Claim) => Effect.Effect<void>
+}
+
 /** Starts, watches and kills workers. */
 export class Cluster extends Context.Service<Cluster, {
   /** Starts a worker; that it serves is told on its reply lane. */
   readonly spawn: (options: Spawn) => Effect.Effect<Process, SpawnError, Scope.Scope>
+  /**
+   * Takes over a group whose driver is gone, until the scope closes, which ends it. One that is refused before anything is changed stays as it is. Left out where workers do not outlive
+   * their driver.
+   */
+  readonly adopt?: ((adopt: Adopt) => Effect.Effect<Adopted, AdoptError, Scope.Scope>) | undefined
 }>()("@phalanx/core/Cluster") {}
 
 /** Every worker is a fiber of this process; frames go over whichever queues are given. */

@@ -18,7 +18,9 @@ export const kinds = [
   "interrupt",
   "collective",
   "generation",
-  "epoch"
+  "epoch",
+  "claim",
+  "stale"
 ] as const
 
 /** One entry, for people who ask what a worker was doing. */
@@ -27,10 +29,11 @@ export const FlightEvent = Schema.Struct({
   at: Schema.Finite,
   /**
    * `import`, `setup` and `ready`: how far its start came. `request`: it has heard one; `begin`: its handler runs, after having waited for its turn; `answer`, `failure`, `rejection`: how it ended. `interrupt`: it
-   * was told to stop one. `collective`: it began an operation. `generation`, `epoch`: another one begins.
+   * was told to stop one. `collective`: it began an operation. `generation`, `epoch`: another one begins. `claim`: another driver has taken it
+   * over; `stale`: one has tried that there is a later one than.
    */
   kind: Schema.Literals(kinds),
-  /** The call's number, or that of the generation or epoch; 0 for a start. */
+  /** The call's number, or that of the generation, epoch or driver; 0 for a start. */
   id: Schema.Int,
   /** The method's name, or the operation's. */
   text: Schema.String

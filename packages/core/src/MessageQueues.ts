@@ -91,6 +91,8 @@ export interface PublisherOptions {
   readonly lost: (rank: number, issue: string) => void
   /** A process whose lanes have been closed speaks all the same; nothing of it was delivered. */
   readonly fenced?: ((rank: number) => void) | undefined
+  /** Whether another driver has taken the group over: then its files are that one's. */
+  readonly replaced?: (() => boolean) | undefined
   /** What the group does at the moment, for a cluster that lets others see it. */
   readonly snapshot?: (() => Snapshot) | undefined
   /**
@@ -117,8 +119,8 @@ export interface Subscriber {
 export interface SubscriberOptions {
   /** Hears requests and control frames. Called from the event loop; must not throw. */
   readonly receive: (frame: Frame) => void
-  /** The driver sent bytes that are not a frame, replaced this incarnation, or its connection is lost for good. */
-  readonly lost: (issue: string) => void
+  /** The driver sent bytes that are not a frame, or replaced this incarnation; or, if `broken`, the connection to it is lost for good, be it that it is gone. */
+  readonly lost: (issue: string, broken?: boolean) => void
 }
 
 /** A rank's own end of the lanes between ranks, before the others' are known. */

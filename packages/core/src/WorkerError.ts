@@ -14,14 +14,14 @@ export const Death = Schema.TaggedUnion({
   /** Its connection is lost, or it sent bytes that are not a frame. */
   Disconnected: { issue: Schema.String },
   /** It answered no heartbeat for so long: stopped, or computing without end. */
-  Silent: { millis: Schema.Finite, state: Schema.Literals(["frozen", "unresponsive"]) },
+  Silent: { millis: Schema.Finite, state: Schema.Literals(["frozen", "unresponsive", "replaced"]) },
   /** Its next incarnation could not be started. */
   Unstarted: { issue: Schema.String }
 })
 export type Death = typeof Death.Type
 
 /** Why a worker is gone, as far as can be known. `sibling`: nothing was wrong with it; supervision took it along with another rank. `left`: nor with this one;
- * the group has another size and goes on without it. */
+ * the group has another size and goes on without it. `replaced`: it may live, and has another driver. */
 export const Reason = Schema.Literals([
   "exit",
   "signal",
@@ -33,7 +33,8 @@ export const Reason = Schema.Literals([
   "frozen",
   "unresponsive",
   "sibling",
-  "left"
+  "left",
+  "replaced"
 ])
 export type Reason = typeof Reason.Type
 

@@ -18,6 +18,7 @@ import type * as RpcSchema from "effect/rpc/RpcSchema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
+import type { AdoptError } from "./AdoptError.ts"
 import type * as Cluster from "./Cluster.ts"
 import type { GroupEvent } from "./GroupEvent.ts"
 import * as internal from "./internal/group.ts"
@@ -293,6 +294,21 @@ export const make: <P extends RpcGroup.Any, const D extends string>(
   protocol: P,
   options: Options<P, D>
 ) => Effect.Effect<WorkerGroup<P, D>, SpawnError | QueueError, Requirements<P> | Scope.Scope> = internal.make as any
+
+/** What `adopt` takes: what the group was made with, except that its sizes are its own by now. */
+export interface AdoptOptions<P extends RpcGroup.Any, D extends string> extends Omit<Options<P, D>, "name"> {
+  /** The group's name, with its random part. */
+  readonly group: string
+}
+
+/**
+ * Takes over a group whose driver is gone, on a cluster that keeps its workers: they go on with their state, as the same members, and serve this process. What the former driver had asked them is
+ * interrupted and answered to nobody. Deaths meanwhile, and ranks that did not serve yet, go by `supervision`. What was prepared for another size and not committed is given up.
+ */
+export const adopt: <P extends RpcGroup.Any, const D extends string>(
+  protocol: P,
+  options: AdoptOptions<P, D>
+) => Effect.Effect<WorkerGroup<P, D>, AdoptError | QueueError, Requirements<P> | Scope.Scope> = internal.adopt as any
 
 /**
  * Declares a group as a service: `class Adders extends WorkerGroup.Service<Adders>()("app/Adders", { protocol: Adder, mesh, entry }) {}`.

@@ -73,8 +73,8 @@ export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | Messa
   const settings = { folder, host, port }
   const queues = transport === undefined ? transports.layerDefault(settings) : transports.layer(transport, settings)
   const { keeper } = options
-  const spawnKept = keeper === undefined ? undefined : keepers.make({ ...started, lease: Duration.toMillis(keeper.lease ?? "30 seconds") })
-  return registered.layer(folder, spawnKept).pipe(
+  const kept = keeper === undefined ? undefined : keepers.make({ ...started, lease: Duration.toMillis(keeper.lease ?? "30 seconds") })
+  return registered.layer(folder, kept).pipe(
     Layer.provide([cluster, queues, registry === undefined ? Registry.layer : Registry.layerAt(registry)])
   )
 }

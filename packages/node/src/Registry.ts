@@ -9,6 +9,7 @@
  * - RE-4: a folder that is not this user's own is refused; a record that cannot be read is left as it is, with a warning.
  * - RE-5: a driver answers only who knows the group's secret.
  */
+import type { AdoptError } from "@phalanx/core/AdoptError"
 import type * as Cluster from "@phalanx/core/Cluster"
 import type { Snapshot } from "@phalanx/core/Snapshot"
 import * as QueueFiles from "@phalanx/queue/QueueFiles"
@@ -19,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import * as adopting from "./internal/adopting.ts"
 import * as inquiry from "./internal/inquiry.ts"
 import * as Lock from "./internal/lock.ts"
 import * as records from "./internal/record.ts"
@@ -70,12 +72,25 @@ export interface Entry {
   readonly generation: number
   /** Ends when the group is left. */
   readonly scope: Scope.Scope
+  /** Another driver has the group: nothing here is this one's any more. */
+  readonly replace: () => void
+  /** Whether that is so, or somebody has removed the lock. */
+  readonly isReplaced: () => boolean
   /** Notes the process whose children the workers are, and for how many milliseconds they outlive this one. */
   readonly keptBy: (keeper: NonNullable<Record["keeper"]>, graceMillis: number) => Effect.Effect<void>
   /** Notes which transport carries its frames. */
   readonly carriedBy: (transport: string) => Effect.Effect<void>
   /** Notes a worker until the scope closes. */
   readonly seat: (worker: Cluster.Spawn, pid: number) => Effect.Effect<void, never, Scope.Scope>
+  /** Lets one that is noted already stay until the scope closes. */
+  readonly keep: (worker: Cluster.Orphan) => Effect.Effect<void, never, Scope.Scope>
+}
+
+/** A group that has this process for its driver now. */
+export interface Adopting {
+  readonly entry: Entry
+  /** As its former driver had left it. */
+  readonly record: Record
 }
 
 /** The registry of this user's groups. */
@@ -83,6 +98,8 @@ export class Registry extends Context.Service<Registry, {
   readonly folder: string
   /** Sweeps, then enters a group until the scope closes; entered several times by this process it is one entry, until the last scope closes. */
   readonly enter: (group: Entering) => Effect.Effect<Entry, RegistryError, Scope.Scope>
+  /** Enters a group whose driver is gone, as its next one, until the scope closes; with what was recorded of it. */
+  readonly adopt: (adopt: Cluster.Adopt) => Effect.Effect<Adopting, AdoptError, Scope.Scope>
   /** All that is recorded, in the order of names. None where there is no registry yet. */
   readonly groups: Effect.Effect<Groups, RegistryError>
   /** Removes what dead drivers have left. What cannot be removed is logged, and tried again the next time. */
@@ -174,11 +191,15 @@ const entryName = (group: string): string => group.slice(-40)
 
 interface Held extends Entry {
   readonly scope: Scope.Closeable
+  /** Answers who asks about the group. */
+  readonly serve: (snapshot: () => Snapshot) => Effect.Effect<void>
   users: number
 }
 
+type Claimed = adopting.Claimed
+
 /** Makes an entry and takes its lock, under another name should a sweeper have taken it for one whose driver is dead. */
-const claim = (folder: string, group: string): { readonly path: string; readonly lock: Lock.Lock } => {
+const claim = (folder: string, group: string): Claimed => {
   Fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
   // Somebody else may have been faster.
   isThere(folder)
@@ -194,9 +215,82 @@ const claim = (folder: string, group: string): { readonly path: string; readonly
 const make = (folder: string): Registry["Service"] => {
   const entries = new Map<string, Held>()
 
-  const open = Effect.fnUntraced(function*({ group, secret, segments, snapshot }: Entering) {
+  /** An entry with what was claimed for it, of which `first` is recorded at once. It is removed, with what `sweeps` finds, when the last user has left. */
+  const hold = Effect.fnUntraced(function*({ lock, path }: Claimed, first: Record, sweeps: Effect.Effect<void>) {
+    const { id: group, secret } = first
     const scope = yield* Scope.make()
-    let record: Record = {
+    let record = first
+    let snapshot: (() => Snapshot) | undefined
+    let replaced = false
+    const isReplaced = (): boolean => replaced || !lock.isValid()
+
+    yield* Scope.addFinalizer(
+      scope,
+      Effect.suspend(() => isReplaced() ? Effect.void : Effect.andThen(sweeps, Effect.try(() => sweeping.removeEntry(path)))).pipe(
+        Effect.catch((error) => Effect.logWarning(`The entry ${path} of group ${group} could not be removed`, error.cause)),
+        Effect.andThen(Effect.sync(lock.release))
+      )
+    )
+
+    /** Ranks and mesh are another ones after a resize, which the group knows. */
+    const current = (): Record => {
+      if (snapshot === undefined) return record
+      const { epoch, members, mesh } = snapshot()
+      // One that is being adopted does not know yet.
+      if (members.length === 0) return record
+      const ranks = new Map(members.map(({ id, rank }) => [id, rank]))
+      return { ...record, epoch, mesh, members: record.members.map((member) => ({ ...member, rank: ranks.get(member.id) ?? -1 })) }
+    }
+    const change = (next: (record: Record) => Partial<Record>): Effect.Effect<void> =>
+      Effect.try(() => {
+        record = { ...record, ...next(record) }
+        if (!isReplaced()) records.write(path, current())
+      }).pipe(
+        Effect.catch((error) => Effect.logWarning(`The record of group ${group} in ${path} is out of date`, error.cause))
+      )
+    const unseat = (id: number, incarnation: number) =>
+      change(({ members }) => ({ members: members.filter((member) => member.id !== id || member.incarnation !== incarnation) }))
+    const entry: Held = {
+      folder: path,
+      group,
+      secret,
+      generation: record.generation,
+      scope,
+      users: 1,
+      isReplaced,
+      replace: () => void (replaced = true),
+      serve: (of) =>
+        Effect.suspend(() => {
+          if (snapshot !== undefined) return Effect.void
+          snapshot = of
+          return inquiry.serve(path, secret, of).pipe(
+            Scope.provide(scope),
+            Effect.catch((error) => Effect.logWarning(error.message))
+          )
+        }),
+      keptBy: (keeper, graceMillis) => change(() => ({ keeper, graceMillis })),
+      carriedBy: (transport) => change(() => ({ transport })),
+      seat: ({ entry, identity: { epoch, incarnation, member: id, rank, shape } }, pid) => {
+        const member: Member = { id, rank, incarnation, ...OsProcess.of(pid) }
+        const others = (members: ReadonlyArray<Member>) => members.filter(({ id }) => id !== member.id)
+        return Effect.acquireRelease(
+          change(({ members }) => ({
+            epoch,
+            mesh: shape,
+            entry: entry instanceof URL ? entry.href : "",
+            members: [...others(members), member].sort((a, b) => a.id - b.id)
+          })),
+          () => unseat(id, incarnation)
+        )
+      },
+      keep: ({ incarnation, member }) => Effect.addFinalizer(() => unseat(member, incarnation))
+    }
+    entries.set(group, entry)
+    return entry
+  })
+
+  const open = ({ group, secret, segments }: Entering): Effect.Effect<Held, RegistryError> => {
+    const record: Record = {
       version: 1,
       id: group,
       secret,
@@ -210,74 +304,21 @@ const make = (folder: string): Registry["Service"] => {
       entry: "",
       members: []
     }
-    const path = yield* Effect.acquireRelease(
-      Effect.try({
-        try: () => {
-          const claimed = claim(folder, group)
-          try {
-            records.write(claimed.path, record)
-          } catch (cause) {
-            sweeping.removeEntry(claimed.path)
-            claimed.lock.release()
-            throw cause
-          }
-          return claimed
-        },
-        catch: refusal(folder)
-      }),
-      ({ lock, path }) =>
-        Effect.try(() => sweeping.removeEntry(path)).pipe(
-          Effect.catch((error) => Effect.logWarning(`The entry ${path} of group ${group} could not be removed`, error.cause)),
-          Effect.andThen(Effect.sync(lock.release))
-        )
-    ).pipe(Scope.provide(scope), Effect.map(({ path }) => path))
-
-    /** Ranks and mesh are another ones after a resize, which the group knows. */
-    const current = (record: Record): Record => {
-      if (snapshot === undefined) return record
-      const { epoch, members, mesh } = snapshot()
-      const ranks = new Map(members.map(({ id, rank }) => [id, rank]))
-      return { ...record, epoch, mesh, members: record.members.map((member) => ({ ...member, rank: ranks.get(member.id) ?? member.rank })) }
-    }
-    const change = (next: (record: Record) => Partial<Record>): Effect.Effect<void> =>
-      Effect.try(() => {
-        record = { ...record, ...next(record) }
-        records.write(path, current(record))
-      }).pipe(
-        Effect.catch((error) => Effect.logWarning(`The record of group ${group} in ${path} is out of date`, error.cause))
-      )
-    const entry: Held = {
-      folder: path,
-      group,
-      secret,
-      generation: record.generation,
-      scope,
-      users: 1,
-      keptBy: (keeper, graceMillis) => change(() => ({ keeper, graceMillis })),
-      carriedBy: (transport) => change(() => ({ transport })),
-      seat: ({ entry, identity: { epoch, incarnation, member: id, rank, shape } }, pid) => {
-        const member: Member = { id, rank, incarnation, ...OsProcess.of(pid) }
-        const others = (members: ReadonlyArray<Member>) => members.filter(({ id }) => id !== member.id)
-        return Effect.acquireRelease(
-          change(({ members }) => ({
-            epoch,
-            mesh: shape,
-            entry: entry instanceof URL ? entry.href : "",
-            members: [...others(members), member].sort((a, b) => a.id - b.id)
-          })),
-          () => change(({ members }) => members.includes(member) ? { members: others(members) } : {})
-        )
-      }
-    }
-    entries.set(group, entry)
-    if (snapshot !== undefined) {
-      yield* inquiry.serve(path, secret, snapshot).pipe(
-        Scope.provide(scope),
-        Effect.catch((error) => Effect.logWarning(error.message))
-      )
-    }
-    return entry
-  })
+    return Effect.try({
+      try: () => {
+        const claimed = claim(folder, group)
+        try {
+          records.write(claimed.path, record)
+        } catch (cause) {
+          sweeping.removeEntry(claimed.path)
+          claimed.lock.release()
+          throw cause
+        }
+        return claimed
+      },
+      catch: refusal(folder)
+    }).pipe(Effect.flatMap((claimed) => hold(claimed, record, Effect.void)), Effect.uninterruptible)
+  }
 
   const leave = (group: string, entry: Held): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -290,7 +331,7 @@ const make = (folder: string): Registry["Service"] => {
     folder,
     enter: Effect.fnUntraced(function*(entering) {
       if (!entries.has(entering.group)) yield* sweepAll(folder)
-      return yield* Effect.acquireRelease(
+      const entry = yield* Effect.acquireRelease(
         Effect.suspend(() => {
           const present = entries.get(entering.group)
           if (present === undefined) return open(entering)
@@ -298,6 +339,20 @@ const make = (folder: string): Registry["Service"] => {
           return Effect.succeed(present)
         }),
         (entry) => leave(entering.group, entry)
+      )
+      if (entering.snapshot !== undefined) yield* entry.serve(entering.snapshot)
+      return entry
+    }),
+    adopt: Effect.fnUntraced(function*(adopt) {
+      const { group } = adopt
+      return yield* Effect.acquireRelease(
+        Effect.gen(function*() {
+          const { claimed, next, record } = yield* adopting.take(folder, entries.has(group), adopt)
+          // Whatever the drivers before this one have left is its to remove.
+          const sweeps = Effect.ignore(Effect.forEach(record.files, QueueFiles.sweep))
+          return { entry: yield* hold(claimed, next, sweeps), record }
+        }),
+        ({ entry }) => leave(group, entry)
       )
     }),
     groups: all(folder),

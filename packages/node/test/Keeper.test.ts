@@ -7,6 +7,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import { join } from "node:path"
 import * as keeping from "../src/internal/keeping.ts"
+import * as Proof from "../src/internal/proof.ts"
 import * as records from "../src/internal/record.ts"
 import { drive } from "./fixtures/drive.ts"
 import { start } from "./fixtures/start.ts"
@@ -134,6 +135,7 @@ describe("a keeper", () => {
       child.kill("SIGKILL")
       process.kill(keeper, "SIGKILL")
       yield* gone(1000)
+      yield* eventually("the driver is gone", () => child.signalCode !== null)
       assert.strictEqual(filesIn(registry).length, 1)
       yield* Effect.scoped(start(1, { registry }))
       assert.deepStrictEqual([...filesIn(registry), ...filesIn(segments)], [])
@@ -152,7 +154,7 @@ describe("a keeper", () => {
           keeping.listen(socket, (line) => {
             const message = JSON.parse(line)
             if (heard.push(message) > 1) return true
-            const proof = keeping.proof(secret, "driver", message.nonce, generation)
+            const proof = Proof.of(secret, keeping.about("driver", message.nonce, generation))
             const options = { queues: {}, prints: false, grace: 1, env: {}, execArgv: [], node: "" }
             socket.write(keeping.line({ generation, leaseMillis: 1, nonce: keeping.nonce(), proof, options }))
             socket.write(keeping.line(then))

@@ -44,3 +44,13 @@ export const sweep = ({ folder, prefix }: QueueFiles): Effect.Effect<Swept, Queu
         advice: "Remove these files by hand: the group that made them is gone"
       })
   })
+
+/**
+ * The segments and doorbells that there are now and that none of these processes has made for itself: a driver's that is gone. They are removed when the answer is run; whoever has attached goes on.
+ */
+export const leftBy = ({ folder, prefix }: QueueFiles, except: ReadonlyArray<number>): Effect.Effect<Effect.Effect<void>> =>
+  Effect.sync(() => {
+    const isTheirs = (file: string) => except.some((pid) => file.endsWith(`-${pid}`))
+    const left = Files.list(folder, prefix).filter((file) => Files.isName(file) && !isTheirs(file))
+    return Effect.sync(() => left.forEach((file) => Files.remove(folder, file)))
+  })

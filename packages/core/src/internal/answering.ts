@@ -182,6 +182,19 @@ export const make = Effect.fnUntraced(function*(
   }
 
   return {
+    /** Less than the id of any request that is heard from now on. */
+    next: (): number => newest + 1,
+    /** Whoever asked is gone: what runs is told to stop, and nothing of it is answered. */
+    abandon: (): void => {
+      interrupted.clear()
+      // First those that wait: whoever has the turn may pass it on at once.
+      const begun = [...running].filter(([id]) => !turn.withdraw(id))
+      running.clear()
+      for (const [id, { fiber }] of begun) {
+        if (fiber !== undefined) fiber.interruptUnsafe()
+        else fork(server.write(0, { _tag: "Interrupt", requestId: id as any, interruptors: [] }))
+      }
+    },
     request: (request: Request): void => {
       const { id } = request
       newest = id

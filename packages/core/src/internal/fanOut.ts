@@ -319,6 +319,8 @@ export const make = (options: {
       renumber(member)
       admitWaiting(member)
     },
+    /** No call gets an id below this one. */
+    from: (id: number): void => void (nextId = Math.max(nextId, id)),
     /** Resolves when a member has nothing open. */
     idle: (member: Member): Effect.Effect<void> =>
       Effect.callback((resume) => {

@@ -15,6 +15,7 @@ export const Kind = {
   Ping: 6,
   Renew: 7,
   Meet: 8,
+  Restoring: 9,
   // worker → driver
   Ready: 16,
   Failed: 17,
@@ -24,7 +25,8 @@ export const Kind = {
   Rejected: 21,
   Join: 22,
   Entered: 23,
-  Pong: 24
+  Pong: 24,
+  Claimed: 25
 } as const
 
 /** How many holes a frame has. */
@@ -38,6 +40,7 @@ const holes: Readonly<Record<number, number>> = {
   [Kind.Ping]: 5,
   [Kind.Renew]: 6,
   [Kind.Meet]: 7,
+  [Kind.Restoring]: 5,
   [Kind.Ready]: 5,
   [Kind.Failed]: 8,
   [Kind.Success]: 7,
@@ -46,7 +49,8 @@ const holes: Readonly<Record<number, number>> = {
   [Kind.Rejected]: 7,
   [Kind.Join]: 7,
   [Kind.Entered]: 5,
-  [Kind.Pong]: 7
+  [Kind.Pong]: 7,
+  [Kind.Claimed]: 12
 }
 
 /** Which life of which membership of which group a frame belongs to. A frame whose fence differs changes nothing and is counted. */
@@ -102,6 +106,8 @@ export type Control =
   | { readonly kind: typeof Kind.Ping; readonly beat: number }
   /** Take part as `rank` of `ranks` in a generation that is prepared beside the one that serves, and say at once where. */
   | { readonly kind: typeof Kind.Meet; readonly generation: number; readonly rank: number; readonly ranks: number }
+  /** Whether its driver has yet to bring it its state: if that driver is gone, nobody will. */
+  | { readonly kind: typeof Kind.Restoring; readonly restoring: boolean }
 export type FromDriver = Request | Epoch | Control
 
 /** A request goes to many members in one frame, so it says the incarnation it means of each: one number if they are equal, else one a member. */
@@ -152,7 +158,28 @@ export const control = (fence: Fence, life: number, c: Control): Frame => {
       return [...head, c.beat]
     case Kind.Meet:
       return [...head, c.generation, c.rank, c.ranks]
+    case Kind.Restoring:
+      return [...head, Number(c.restoring)]
   }
+}
+
+/** What a worker is when a new driver claims it. */
+export interface Claimed {
+  readonly kind: typeof Kind.Claimed
+  /** Which driver it has claimed it: the answer to this claim and no other. */
+  readonly driver: number
+  readonly epoch: number
+  /** Less than the id of any request that it will hear. */
+  readonly next: number
+  /** The latest generation of collectives that it knows. */
+  readonly generation: number
+  /** It is ready, and its state is whole. */
+  readonly serves: boolean
+  /** −1: it has none in its epoch. */
+  readonly rank: number
+  readonly shape: Readonly<Record<string, number>>
+  /** The members' ids in rank order, if it has heard them. */
+  readonly members: ReadonlyArray<number>
 }
 
 export type FromWorker =
@@ -167,6 +194,7 @@ export type FromWorker =
   | { readonly kind: typeof Kind.Entered }
   /** What the worker's end of the queues has done comes along. */
   | { readonly kind: typeof Kind.Pong; readonly beat: number; readonly stats: Stats }
+  | Claimed
 
 export const reply = (fence: Fence, member: number, life: number, r: FromWorker): Frame => {
   const head = [r.kind, fence.mark, fence.epoch, member, life]
@@ -188,6 +216,8 @@ export const reply = (fence: Fence, member: number, life: number, r: FromWorker)
       return [...head, r.id, r.issue]
     case Kind.Join:
       return [...head, r.generation, r.handle]
+    case Kind.Claimed:
+      return [...head, r.driver, r.next, r.generation, r.serves, r.rank, r.shape, r.members]
   }
 }
 
@@ -199,9 +229,16 @@ export type Early = "early"
 
 /** The driver's view of a frame that came on the lane of `member`, whose frames are of epoch `heard`, or enter a later one that the driver has begun. */
 export const readReply = (frame: Frame, fence: Fence, member: number, life: number, heard: number): FromWorker | Refusal => {
-  const [kind, mark, epoch, from, incarnation, a, b, c] = frame
+  const [kind, mark, epoch, from, incarnation, a, b, c, serves, rank, shape, members] = frame
   if (!isCount(kind) || !isCount(mark) || !isCount(epoch) || !isCount(from) || !isCount(incarnation)) return "malformed"
   if (mark !== fence.mark || from !== member || incarnation !== life) return "stale"
+  // Whoever is claimed says which epoch it is in; nobody knows yet.
+  if (kind === Kind.Claimed) {
+    return frame.length === holes[kind] && isCount(a) && isCount(b) && isCount(c) && typeof serves === "boolean" &&
+        (rank === -1 || isCount(rank)) && isShape(shape) && isMembers(members) && (members.length === 0 || members.length === sizeOf(shape))
+      ? { kind, driver: a, epoch, next: b, generation: c, serves, rank, shape, members }
+      : "malformed"
+  }
   if (kind === Kind.Entered ? epoch !== heard + 1 || epoch > fence.epoch : epoch !== heard) return "stale"
   if (frame.length !== holes[kind]) return "malformed"
   switch (kind) {
@@ -263,11 +300,12 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
       return typeof b === "string" ? { kind, generation: a, issue: b } : "malformed"
     case Kind.Ping:
       return { kind, beat: a }
+    case Kind.Restoring:
+      return a <= 1 ? { kind, restoring: a === 1 } : "malformed"
     case Kind.Meet:
       return isCount(b) && isCount(payload) && b < payload ? { kind, generation: a, rank: b, ranks: payload } : "malformed"
     case Kind.Epoch:
-      return a === epoch + 1 && isShape(b) && Array.isArray(payload) && payload.length === sizeOf(b) && payload.every(isCount) &&
-          new Set(payload).size === payload.length && isCount(replyFrom)
+      return a === epoch + 1 && isShape(b) && isMembers(payload) && payload.length === sizeOf(b) && isCount(replyFrom)
         ? { kind, epoch: a, shape: b, members: payload, generation: replyFrom }
         : "malformed"
     default:
@@ -280,6 +318,7 @@ const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
 const isStats = (u: unknown): u is Stats => isRecord(u) && Object.values(u).every(Number.isFinite)
 const isShape = (u: unknown): u is Readonly<Record<string, number>> =>
   isRecord(u) && Object.values(u).every((size) => isCount(size) && size > 0)
+const isMembers = (u: unknown): u is ReadonlyArray<number> => Array.isArray(u) && u.every(isCount) && new Set(u).size === u.length
 const sizeOf = (shape: Readonly<Record<string, number>>): number => Object.values(shape).reduce((product, size) => product * size, 1)
 const isCount = (u: unknown): u is number => typeof u === "number" && u >= 0 && Number.isSafeInteger(u)
 const isHeaders = (u: unknown): u is ReadonlyArray<readonly [string, string]> =>

@@ -162,6 +162,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   )
   return {
     service,
+    /** The highest number that it knows. */
+    latest: (): number => Math.max(...meetings.keys()),
     /** Another membership has begun, in this generation. Those of the one before go on until the driver ends them. */
     enter: (generation: number): void => {
       record("generation", generation, "")

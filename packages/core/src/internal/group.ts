@@ -10,6 +10,7 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import { AdoptError } from "../AdoptError.ts"
 import * as Cluster from "../Cluster.ts"
 import * as GroupEvent from "../GroupEvent.ts"
 import type { Membership } from "../Membership.ts"
@@ -31,6 +32,7 @@ import * as rosters from "./roster.ts"
 import * as snapshots from "./snapshot.ts"
 import * as standbys from "./standby.ts"
 import * as supervisors from "./supervisor.ts"
+import * as takeovers from "./takeover.ts"
 
 export interface Options {
   readonly mesh: Mesh.Any
@@ -50,22 +52,51 @@ export interface Options {
 /** News that a late listener still gets. */
 const remembered = 1024
 
-/** Makes a group in a scope of its own below the caller's, so that a start that fails leaves nothing while the caller goes on. */
-export const make = Effect.fn("WorkerGroup.make")(function*(protocol: RpcGroup.RpcGroup<adverbs.Method>, options: Options) {
+/** In a scope of its own below the caller's, so that a start that fails leaves nothing while the caller goes on. */
+const contained = Effect.fnUntraced(function*<A, E, R>(start: Effect.Effect<A, E, R>) {
   const scope = yield* Scope.fork(yield* Effect.scope)
-  return yield* Effect.onError(Scope.provide(start(protocol, options), scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
+  return yield* Effect.onError(Scope.provide(start, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
 })
 
-const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Method>, options: Options) {
+export const make = Effect.fn("WorkerGroup.make")((protocol: RpcGroup.RpcGroup<adverbs.Method>, options: Options) =>
+  contained(start(protocol, options))
+)
+
+export const adopt = Effect.fn("WorkerGroup.adopt")(
+  (protocol: RpcGroup.RpcGroup<adverbs.Method>, options: Options & { readonly group: string }) =>
+    contained(Effect.gen(function*() {
+      const { group, mesh } = options
+      const { adopt } = yield* Cluster.Cluster
+      if (adopt === undefined) {
+        return yield* new AdoptError({
+          group,
+          reason: "late",
+          issue: "workers of this cluster do not outlive their driver",
+          advice: "Start groups that are to be adopted on a cluster that keeps their workers"
+        })
+      }
+      const former = { fenced: 0 }
+      const adopted = yield* adopt({ group, dimensions: Object.keys(mesh.shape), fenced: () => void former.fenced++ })
+      return yield* start(protocol, options, adopted, () => former.fenced)
+    }))
+)
+
+const start = Effect.fnUntraced(function*(
+  protocol: RpcGroup.RpcGroup<adverbs.Method>,
+  options: Options & { readonly group?: string },
+  adopted?: Cluster.Adopted,
+  fencedBefore: () => number = () => 0
+) {
   const cluster = yield* Cluster.Cluster
   const queues = yield* MessageQueues.MessageQueues
   const now = yield* elapsed.make
   const context = yield* Effect.context<never>()
-  const name = `${options.name ?? "group"}-${yield* randomHex(4)}`
-  const roster = rosters.make(options.mesh, yield* randomHex(16))
+  const name = options.group ?? `${options.name ?? "group"}-${yield* randomHex(4)}`
+  const former = adopted === undefined ? undefined : takeovers.incarnations(adopted)
+  const roster = rosters.make(options.mesh, adopted?.secret ?? (yield* randomHex(16)), former)
   const methods = [...protocol.requests.values()]
   const readyWithin = Duration.fromInputUnsafe(options.readyWithin ?? "30 seconds")
-  const capacity = Math.max(options.capacity ?? 0, roster.present.length)
+  const capacity = Math.max(options.capacity ?? 0, roster.all.length)
   // Made after what hears its frames.
   const queue: { publisher?: MessageQueues.Publisher } = {}
   const publisher = () => queue.publisher!
@@ -94,10 +125,12 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
   const rendezvous = meeting.make(roster, out.send)
   const stillborn = Deferred.makeUnsafe<never, SpawnError>()
   let running = false
-  const afterEnd: lifetimes.Options["ended"] = (life, end) =>
-    running || !Deferred.isDoneUnsafe(life.started)
+  const afterEnd: lifetimes.Options["ended"] = (life, end) => {
+    if (!running && takeover !== undefined) return Effect.sync(() => takeover.ended(life, end))
+    return running || !Deferred.isDoneUnsafe(life.started)
       ? Effect.sync(() => supervisor.ended(life, end))
       : Effect.asVoid(Deferred.fail(stillborn, lives.early(life, end)))
+  }
   const onEnd: lifetimes.Options["ended"] = (life, end) =>
     Effect.andThen(publisher().drain(life.member.id, life.incarnation), Effect.suspend(() => afterEnd(life, end)))
   const lives = lifetimes.make({
@@ -107,6 +140,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     publisher,
     roster,
     readyWithin,
+    send: out.send,
     scope: yield* Scope.fork(yield* Effect.scope, "parallel"),
     ended: onEnd
   })
@@ -160,6 +194,19 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     changed
   })
 
+  const takeover = adopted === undefined ? undefined : takeovers.make({
+    group: name,
+    adopted,
+    roster,
+    lives,
+    out,
+    rendezvous,
+    supervisor,
+    publisher,
+    readyWithin,
+    scope: yield* Effect.scope
+  })
+
   // ------------------------------------------------------------------------------------------------ frames
   /** What each member's end of the queues said last. */
   const stats = new Map<rosters.Member, MessageQueues.Stats>()
@@ -181,6 +228,8 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
         return void run(lives.refused(lives.of(member)!, message))
       case Kind.Join:
         return rendezvous.join(member, message)
+      case Kind.Claimed:
+        return takeover?.claimed(member, message)
       default:
         return out.receive(member, message)
     }
@@ -203,14 +252,18 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     snapshot,
     awaited: out.awaited
   })
-  yield* Effect.forEach(
-    roster.all,
-    (member) => Effect.map(lives.begin(member), () => tell(GroupEvent.make.Ready({ rank: member.rank, incarnation: member.incarnation }))),
-    { concurrency: "unbounded", discard: true }
-  ).pipe(
-    // One that dies when it is ready, while others are not yet, fails the start as well.
-    Effect.raceFirst(Deferred.await(stillborn))
-  )
+  if (takeover !== undefined) yield* takeover.run
+  else {
+    yield* Effect.forEach(
+      roster.all,
+      (member) =>
+        Effect.map(lives.begin(member), () => tell(GroupEvent.make.Ready({ rank: member.rank, incarnation: member.incarnation }))),
+      { concurrency: "unbounded", discard: true }
+    ).pipe(
+      // One that dies when it is ready, while others are not yet, fails the start as well.
+      Effect.raceFirst(Deferred.await(stillborn))
+    )
+  }
   running = true
   membership.ref = yield* SubscriptionRef.make(currentMembership())
   const canBeSilent = roster.all.some((member) => lives.of(member)?.process?.vitals !== undefined)
@@ -224,6 +277,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     }
     yield* Effect.forkScoped(heartbeat.run({ settings, now, roster, lives, out, ended: supervisor.ended, tell }))
   }
+  if (takeover !== undefined) yield* takeover.mourn
   // Added last, so run first: from here on an end is not a death, and what is open is given up before the processes are told to go.
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -253,7 +307,7 @@ const start = Effect.fnUntraced(function*(protocol: RpcGroup.RpcGroup<adverbs.Me
     deaths: Stream.flatMap(events, (event) => event._tag === "Died" ? Stream.succeed(event.died) : Stream.empty),
     prepare: standby.prepare,
     failure: supervisor.failure,
-    counters: Effect.sync(() => ({ ...out.counters })),
+    counters: Effect.sync(() => ({ ...out.counters, fenced: out.counters.fenced + fencedBefore() })),
     snapshot: Effect.sync(snapshot),
     kill: (rank: number) =>
       Effect.suspend(() => {

@@ -10,7 +10,7 @@ import type * as Cluster from "../Cluster.ts"
 import type { Publisher } from "../MessageQueues.ts"
 import type { QueueError } from "../QueueError.ts"
 import { describe, SpawnError } from "../WorkerError.ts"
-import type { FromWorker, Kind } from "./frame.ts"
+import { type Control, type FromWorker, Kind } from "./frame.ts"
 import type { Member, Roster } from "./roster.ts"
 
 export interface Life {
@@ -32,6 +32,14 @@ export interface Seat {
   readonly generation: number
 }
 
+/** How a life begins, if not in its member's rank with a state of its own. */
+export interface Beginning {
+  /** Of one that joins the next epoch. */
+  readonly seat?: Seat | undefined
+  /** Its state is brought to it when it serves. */
+  readonly restoring?: boolean | undefined
+}
+
 export interface Options {
   readonly group: string
   readonly entry: Cluster.Entry<any>
@@ -39,6 +47,7 @@ export interface Options {
   readonly publisher: () => Publisher
   readonly roster: Roster
   readonly readyWithin: Duration.Duration
+  readonly send: (member: Member, message: Control) => void
   /** Where all lives end. */
   readonly scope: Scope.Scope
   /** The worker is gone, whether it was ready or not. */
@@ -72,6 +81,20 @@ export const make = (options: Options) => {
         stderr
       )))
 
+  const born = Effect.fnUntraced(function*(member: Member, rank: number) {
+    const life: Life = {
+      member,
+      incarnation: member.incarnation,
+      rank,
+      scope: yield* Scope.fork(options.scope),
+      started: Deferred.makeUnsafe(),
+      process: undefined,
+      over: false
+    }
+    current.set(member, life)
+    return life
+  })
+
   return {
     of: (member: Member): Life | undefined => current.get(member),
     /** Whether the member's present life has begun to serve. */
@@ -81,44 +104,53 @@ export const make = (options: Options) => {
     },
     stderrOf,
     /** Starts the member's present incarnation and waits until it serves. One that joins the next epoch begins with the seat that it is to have. */
-    begin: Effect.fnUntraced(function*(member: Member, seat?: Seat): Effect.fn.Return<Life, SpawnError | QueueError> {
-      const { incarnation } = member
-      const life: Life = {
-        member,
-        incarnation,
-        rank: seat?.rank ?? member.rank,
-        scope: yield* Scope.fork(options.scope),
-        started: Deferred.makeUnsafe(),
-        process: undefined,
-        over: false
+    begin: Effect.fnUntraced(
+      function*(member: Member, { restoring, seat }: Beginning = {}): Effect.fn.Return<Life, SpawnError | QueueError> {
+        const { incarnation } = member
+        const life = yield* born(member, seat?.rank ?? member.rank)
+        yield* Effect.gen(function*() {
+          const handle = yield* options.publisher().connect(member.id, incarnation)
+          // It may have waited while the group went on to another epoch.
+          member.heard = roster.fence.epoch
+          // Before it can hear anything else.
+          if (restoring === true) options.send(member, { kind: Kind.Restoring, restoring })
+          const process = life.process = yield* cluster.spawn({
+            entry: options.entry,
+            identity: {
+              group: options.group,
+              ...roster.fence,
+              member: member.id,
+              incarnation,
+              handle,
+              ...seat === undefined ? {} : { joins: true },
+              ...seat ?? { rank: member.rank, shape: roster.mesh.shape, generation: roster.generation }
+            }
+          })
+          yield* process.end.pipe(Effect.flatMap((end) => options.ended(life, end)), Effect.forkScoped({ startImmediately: true }))
+          yield* Effect.timeoutOrElse(Deferred.await(life.started), { duration: options.readyWithin, orElse: () => tooLate(life) })
+        }).pipe(
+          Scope.provide(life.scope),
+          Effect.onError((cause) => {
+            life.over = true
+            return Scope.close(life.scope, Exit.failCause(cause))
+          })
+        )
+        return life
       }
-      current.set(member, life)
+    ),
+    /** Gives a worker that had another driver its lanes to this one; resolves when it has been told of them. It says what it is on these. */
+    adopt: Effect.fnUntraced(function*(member: Member, orphan: Cluster.Orphan, driver: number): Effect.fn.Return<Life, QueueError> {
+      const life = yield* born(member, orphan.rank)
       yield* Effect.gen(function*() {
-        const handle = yield* options.publisher().connect(member.id, incarnation)
-        // It may have waited while the group went on to another epoch.
-        member.heard = roster.fence.epoch
-        const process = life.process = yield* cluster.spawn({
-          entry: options.entry,
-          identity: {
-            group: options.group,
-            ...roster.fence,
-            member: member.id,
-            incarnation,
-            handle,
-            ...seat ?? { rank: member.rank, shape: roster.mesh.shape, generation: roster.generation }
-          }
-        })
-        yield* process.end.pipe(Effect.flatMap((end) => options.ended(life, end)), Effect.forkScoped({ startImmediately: true }))
-        yield* Effect.timeoutOrElse(Deferred.await(life.started), { duration: options.readyWithin, orElse: () => tooLate(life) })
-      }).pipe(
-        Scope.provide(life.scope),
-        Effect.onError((cause) => {
-          life.over = true
-          return Scope.close(life.scope, Exit.failCause(cause))
-        })
-      )
+        const { end } = life.process = yield* orphan.process
+        const handle = yield* options.publisher().connect(member.id, member.incarnation)
+        yield* end.pipe(Effect.flatMap((end) => options.ended(life, end)), Effect.forkScoped({ startImmediately: true }))
+        yield* orphan.claim({ driver, handle })
+      }).pipe(Scope.provide(life.scope))
       return life
     }),
+    /** A life of which nothing is left. */
+    vacant: (member: Member): Effect.Effect<Life> => born(member, member.rank),
     /** The worker says why it will not serve. */
     refused: (life: Life, { advice, issue, phase }: Extract<FromWorker, { kind: typeof Kind.Failed }>): Effect.Effect<void> =>
       Effect.flatMap(stderrOf(life), (stderr) => Deferred.fail(life.started, error(life, phase, issue, advice, stderr))),

@@ -47,14 +47,16 @@ const member = (id: number, rank: number, incarnation: number, heard: number): M
   idle: new Set()
 })
 
-export const make = (mesh: Mesh.Any, secret: string) => {
-  const all: Array<Member> = mesh.ranks.map((rank) => member(rank, rank, 0, 0))
+/** `former` is the incarnation of each member, by id, of a group that had another driver: nobody is present before `settle`. */
+export const make = (mesh: Mesh.Any, secret: string, former?: ReadonlyArray<number>) => {
+  const all: Array<Member> = former?.map((incarnation, id) => member(id, -1, incarnation, 0))
+    ?? mesh.ranks.map((rank) => member(rank, rank, 0, 0))
   let newest = 0
   const roster = {
     /** By id. */
     all: all as ReadonlyArray<Member>,
     /** The members of this epoch in rank order. */
-    present: all.slice() as ReadonlyArray<Member>,
+    present: (former === undefined ? all.slice() : []) as ReadonlyArray<Member>,
     mesh,
     fence: fenceOf(secret, 0),
     /** Of the collectives: rises with each death after which the group goes on. */
@@ -83,6 +85,14 @@ export const make = (mesh: Mesh.Any, secret: string) => {
         const [id, incarnation] = vacant[i] ?? [all.length, 0]
         return all[id] = member(id, -1, incarnation, roster.fence.epoch)
       })
+    },
+    /** Goes on from where the former driver was. */
+    settle: (epoch: number, at: Mesh.Any, members: ReadonlyArray<Member>, generation: number): void => {
+      members.forEach((member, rank) => member.rank = rank)
+      roster.present = members
+      roster.mesh = at
+      roster.fence = fenceOf(secret, epoch)
+      roster.generation = newest = generation
     },
     /** Begins the next epoch, with these members in this order. */
     resize: (to: Mesh.Any, members: ReadonlyArray<Member>): void => {

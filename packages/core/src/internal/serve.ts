@@ -7,7 +7,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import { type Claim, Claims } from "../Claim.ts"
 import type * as Cluster from "../Cluster.ts"
 import { Collectives } from "../Collectives.ts"
 import { FlightRecorder } from "../FlightRecorder.ts"
@@ -38,18 +40,39 @@ export const run = (
     const inbox: Array<MessageQueues.Frame> = []
     const early: Array<MessageQueues.Frame> = []
     let receive = (frame: MessageQueues.Frame): void => void inbox.push(frame)
-    const subscriber = yield* queues.attach(identity.handle, {
-      receive: (frame) => receive(frame),
-      lost: () => Deferred.doneUnsafe(ended, Exit.void)
+    const claims = yield* Claims
+
+    // ---------------------------------------------------------------------------------------------- the driver
+    const scope = yield* Effect.scope
+    /** The lanes of one driver after another; `undefined` while there are none. */
+    let lanes: { readonly driver: number; readonly scope: Scope.Closeable; subscriber: MessageQueues.Subscriber | undefined }
+    const attach = Effect.fnUntraced(function*(driver: number, handle: MessageQueues.Handle) {
+      const mine: typeof lanes = lanes = { driver, scope: yield* Scope.fork(scope), subscriber: undefined }
+      const subscriber = yield* Scope.provide(
+        queues.attach(handle, {
+          receive: (frame) => {
+            if (lanes === mine) receive(frame)
+          },
+          // One that has a keeper waits for another driver, if this one may be dead.
+          lost: (_, broken) => {
+            if (lanes === mine && (broken !== true || claims === undefined)) Deferred.doneUnsafe(ended, Exit.void)
+          }
+        }),
+        mine.scope
+      )
+      if (lanes === mine) mine.subscriber = subscriber
+      return lanes === mine
     })
-    const send = (message: FromWorker): void => subscriber.send(reply(fence, member, incarnation, message), message.kind === Kind.Success)
+    yield* attach(-1, identity.handle)
+    const send = (message: FromWorker): void =>
+      lanes.subscriber?.send(reply(fence, member, incarnation, message), message.kind === Kind.Success)
 
     /** Tells the driver why there will be no worker, then fails with the same. */
     const failed = (phase: "import" | "setup", advice: string) => (cause: unknown) => {
       const issue = issueAndPlace(cause)
       send({ kind: Kind.Failed, phase, issue, advice })
       const error = new SpawnError({ rank: membership.rank, node, entry: nameOf(entry), phase, issue, advice, stderr: [] })
-      return Effect.andThen(subscriber.flush, Effect.fail(error))
+      return Effect.andThen(lanes.subscriber?.flush ?? Effect.void, Effect.fail(error))
     }
 
     record("import", 0, "")
@@ -65,8 +88,11 @@ export const run = (
       place: () => ({ rank: membership.rank, ranks: membership.mesh.ranks.length }),
       send
     })
+    /** What is known of the epoch that it is in. */
+    let seat = { rank: identity.joins === true ? -1 : identity.rank, shape: identity.shape, members: [] as ReadonlyArray<number> }
     const enter = ({ epoch, generation, members, shape }: Epoch): void => {
       const rank = members.indexOf(member)
+      seat = { rank, shape, members }
       fence = fenceOf(identity.secret, epoch)
       record("epoch", epoch, "")
       send({ kind: Kind.Entered })
@@ -78,12 +104,32 @@ export const run = (
       }
       early.splice(0).forEach(receive)
     }
+    let ready = false
+    let restoring = false
+    let answers: Effect.Success<ReturnType<typeof answering.make>> | undefined
+    /** Another driver: what the former one had asked is given up, and its lanes are left. */
+    const claimed = Effect.fnUntraced(function*({ driver, handle }: Claim) {
+      if (driver <= lanes.driver) return record("stale", driver, "claim")
+      record("claim", driver, "")
+      const former = lanes
+      answers?.abandon()
+      for (const frames of [inbox, early]) frames.length = 0
+      // A lane that is broken may take its time to be closed.
+      yield* Effect.forkIn(Scope.close(former.scope, Exit.void), scope, { startImmediately: true })
+      if (!(yield* attach(driver, handle))) return
+      const { epoch } = fence
+      const serves = ready && !restoring
+      send({ kind: Kind.Claimed, driver, epoch, next: answers?.next() ?? 0, generation: group.latest(), serves, ...seat })
+    })
+    claims?.((claim) => void Effect.runForkWith(context)(Effect.ignore(claimed(claim))))
+
     // A layer may use collectives while it is built, so what they need is heard from the first.
     const hold = (frame: MessageQueues.Frame): void => {
       const message = readDriver(frame, fence, member, incarnation)
       if (message === "early") early.push(frame)
       else if (typeof message === "object" && message.kind === Kind.Epoch) enter(message)
       else if (typeof message === "object" && isMeeting(message)) group.onControl(message)
+      else if (typeof message === "object" && message.kind === Kind.Restoring) restoring = message.restoring
       else inbox.push(frame)
     }
     receive = hold
@@ -112,27 +158,34 @@ export const run = (
       Effect.provideService(Collectives, group.service),
       Effect.catchCause((cause) => failed("setup", "Mend the worker's layer: it failed while it was built")(Cause.squash(cause)))
     )
-    const answers = yield* answering.make(worker.protocol as any, handlers as Context.Context<any>, { self, send, record })
+    const { ack, interrupt, request } = answers = yield* answering.make(worker.protocol as any, handlers as Context.Context<any>, {
+      self,
+      send,
+      record
+    })
     receive = (frame) => {
       const message = readDriver(frame, fence, member, incarnation)
       if (message === "early") return void early.push(frame)
       if (message === "stale" || message === "malformed") return
       switch (message.kind) {
         case Kind.Request:
-          return answers.request(message)
+          return request(message)
         case Kind.Interrupt:
-          return answers.interrupt(message.id)
+          return interrupt(message.id)
         case Kind.Ack:
-          return answers.ack(message.id)
+          return ack(message.id)
         case Kind.Ping:
-          return send({ kind: Kind.Pong, beat: message.beat, stats: subscriber.stats?.() ?? {} })
+          return send({ kind: Kind.Pong, beat: message.beat, stats: lanes.subscriber?.stats?.() ?? {} })
         case Kind.Epoch:
           return enter(message)
+        case Kind.Restoring:
+          return void (restoring = message.restoring)
         default:
           return group.onControl(message)
       }
     }
     inbox.splice(0).forEach(receive)
+    ready = true
     record("ready", 0, "")
     send({ kind: Kind.Ready })
     yield* Deferred.await(ended)

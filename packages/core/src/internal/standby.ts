@@ -111,7 +111,7 @@ export const make = (options: Options) => {
       })
     )
     const seat = { shape: mesh.shape, generation: next }
-    const starting = Effect.forEach(joining, (member) => lives.begin(member, { ...seat, rank: members.indexOf(member) }), {
+    const starting = Effect.forEach(joining, (member) => lives.begin(member, { seat: { ...seat, rank: members.indexOf(member) } }), {
       concurrency: "unbounded",
       discard: true
     })

@@ -134,7 +134,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const restart = Effect.fnUntraced(function*(member: Member, died: WorkerDied, wait: number, along: ReadonlySet<Member>) {
     // To start a process takes the driver milliseconds: callers hear of the death first.
     yield* wait > 0 ? Effect.sleep(wait) : Effect.yieldNow
-    const life = yield* lives.begin(member)
+    const life = yield* lives.begin(member, { restoring: options.restore !== undefined })
     options.changed()
     let restored: Exit.Exit<void, RestoreFailed> = Exit.void
     if (options.restore !== undefined) {
@@ -148,6 +148,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     // A death meanwhile has been answered, and what the hook made of it is no other one.
     if (life.over) return
     yield* restored
+    if (options.restore !== undefined) out.send(member, { kind: frame.Kind.Restoring, restoring: false })
     out.revive(member)
     options.tell(GroupEvent.make.Restarted({ rank: member.rank, incarnation: member.incarnation, died }))
   })
@@ -255,7 +256,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const settle = (member: Member, died: WorkerDied): void => {
     abandon(member)
     options.spoil(died)
-    const policy = failed ? undefined : decide(options.policy, died)
+    // Whose workers have another driver has no group any more.
+    const policy = failed || died.reason === "replaced" ? undefined : decide(options.policy, died)
     const wait = policy?._tag === "Restart" ? admit(policy) : undefined
     const awaited = policy?._tag === "Restart" && wait !== undefined && policy.calls === "wait"
     news.push(out.lose(member, died, awaited))

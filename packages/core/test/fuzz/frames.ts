@@ -27,13 +27,23 @@ const FromWorker = Schema.Union([
   of(Kind.Failure, { id: Count, exit: Schema.Any }),
   of(Kind.Chunk, { id: Count, values: Schema.Any }),
   of(Kind.Rejected, { id: Count, issue: Schema.String }),
-  of(Kind.Join, { generation: Count, handle: Schema.Any })
+  of(Kind.Join, { generation: Count, handle: Schema.Any }),
+  of(Kind.Claimed, {
+    driver: Count,
+    epoch: Count,
+    next: Count,
+    generation: Count,
+    serves: Schema.Boolean,
+    rank: Schema.Int.check(Schema.isGreaterThanOrEqualTo(-1)),
+    shape: Schema.Record(Schema.String, Schema.Int.check(Schema.isGreaterThan(0))),
+    members: Schema.Array(Count)
+  })
 ])
 const isFromWorker = Schema.is(FromWorker)
 
 const fromWorker = (random: Random): Frame.FromWorker => {
   const id = random.below(1000)
-  switch (random.below(9)) {
+  switch (random.below(10)) {
     case 0:
       return { kind: Kind.Ready }
     case 1:
@@ -50,6 +60,20 @@ const fromWorker = (random: Random): Frame.FromWorker => {
       return { kind: Kind.Chunk, id, values: [anyValue(random)] }
     case 7:
       return { kind: Kind.Rejected, id, issue: "no method" }
+    case 8: {
+      const [serves, members] = [random.once(2), random.once(2) ? [] : [0, 2, 4, 5]]
+      return {
+        kind: Kind.Claimed,
+        driver: 1,
+        epoch: 2,
+        next: id,
+        generation: 3,
+        serves,
+        rank: random.below(5) - 1,
+        shape: { dp: 2, tp: 2 },
+        members
+      }
+    }
     default:
       return { kind: Kind.Join, generation: id, handle: handle(random) }
   }
@@ -63,7 +87,7 @@ const mutate = (frame: Holes, random: Random): unknown => {
   const at = random.below(frame.length + 1)
   return random.once(6)
     ? frame.toSpliced(at, 0, anyValue(random))
-    : frame.toSpliced(at, 1, random.once(8) ? random.below(26) : mutateValue(frame[at], random))
+    : frame.toSpliced(at, 1, random.once(8) ? random.below(27) : mutateValue(frame[at], random))
 }
 
 /** What comes on the lane of a member: its message, and nothing that it has not said. */
@@ -80,6 +104,7 @@ export const replies: Decoder = {
     const message = Frame.readReply(frame, fence, member, life, 2)
     if (typeof message === "string") return message
     holds(isFromWorker(message), "took a message that is none")
+    if (message.kind === Kind.Claimed) holds(new Set(message.members).size === message.members.length, "took a member twice")
     holds(frame[1] === fence.mark && frame[3] === member && frame[4] === life, "took somebody else's message")
     holds(same(Frame.reply({ ...fence, epoch: frame[2] }, member, life, message), frame), "read something else than what the frame says")
     return `accepted ${kinds[message.kind]}`
@@ -95,10 +120,11 @@ const FromDriver = Schema.Union([
     replyFrom: Schema.Int.check(Schema.isGreaterThanOrEqualTo(-1)),
     headers: Schema.NullOr(Schema.Array(Schema.Tuple([Schema.String, Schema.String]))),
     trace: Schema.NullOr(Schema.Struct({ traceId: Schema.String, spanId: Schema.String, sampled: Schema.Boolean })),
-    generation: Count
+    generation: Schema.Int.check(Schema.isGreaterThanOrEqualTo(-1))
   }),
   of(Kind.Epoch, { epoch: Schema.Literal(fence.epoch + 1), shape: Shape, members: Schema.Array(Count), generation: Count }),
   of(Kind.Meet, { generation: Count, rank: Count, ranks: Count }),
+  of(Kind.Restoring, { restoring: Schema.Boolean }),
   of(Kind.Interrupt, { id: Count }),
   of(Kind.Ack, { id: Count }),
   of(Kind.Ping, { beat: Count }),
@@ -111,7 +137,7 @@ const isFromDriver = Schema.is(FromDriver)
 const fromDriver = (random: Random): Holes => {
   const id = random.below(1000)
   const lives = random.once(2) ? life : [0, 3, life]
-  switch (random.below(9)) {
+  switch (random.below(10)) {
     case 0:
       return Frame.control(fence, life, { kind: random.pick([Kind.Interrupt, Kind.Ack]), id })
     case 1:
@@ -124,6 +150,8 @@ const fromDriver = (random: Random): Holes => {
       return Frame.epoch(fence, lives, { epoch: fence.epoch + 1, shape: { dp: 2, tp: 2 }, members: [0, 2, 4, 5], generation: id })
     case 5:
       return Frame.control(fence, life, { kind: Kind.Meet, generation: id, rank: 1, ranks: 4 })
+    case 6:
+      return Frame.control(fence, life, { kind: Kind.Restoring, restoring: random.once(2) })
     default:
       return Frame.request(fence, lives, {
         id,

@@ -76,6 +76,8 @@ export const serve = (
       const server = Net.createServer({ allowHalfOpen: true }, hear)
       server.maxConnections = 16
       server.once("error", (cause) => resume(Effect.fail(fail(cause.message))))
+      // Of a driver that was killed.
+      Fs.rmSync(where, { force: true })
       server.listen(where, () => {
         Fs.chmodSync(where, 0o600)
         server.unref().on("error", () => {})

@@ -1,6 +1,5 @@
 /** A driver's lease of its group's keeper: what it asks for, and the workers as they are seen through it. */
 import type * as Cluster from "@phalanx/core/Cluster"
-import type { Death } from "@phalanx/core/WorkerError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -13,6 +12,8 @@ import type { Entry } from "../Registry.ts"
 import * as keeperStart from "./keeperStart.ts"
 import * as keeping from "./keeping.ts"
 import type * as processes from "./processes.ts"
+import * as Proof from "./proof.ts"
+import { aboutClaim } from "./spawnLine.ts"
 import * as sweeping from "./sweeping.ts"
 import { vitals } from "./vitals.ts"
 
@@ -46,10 +47,28 @@ export interface Link {
   readonly spawn: (entry: URL, identity: Cluster.Identity) => Effect.Effect<Cluster.Process, keeping.Refusal, Scope.Scope>
   /** The keeper is gone, or has another driver. */
   readonly isLost: () => boolean
+  /** Whom the keeper had when the lease was taken, for the driver that takes them over. */
+  readonly orphans: ReadonlyArray<Orphan>
+  readonly lives: ReadonlyArray<keeping.Worker>
+}
+
+export interface Orphan extends Cluster.Orphan {
+  readonly pid: number
+}
+
+/** A keeper that is there, and whom to tell that a former driver of it has asked for something. */
+export interface Present {
+  readonly keeper: OsProcess.OsProcess
+  readonly fenced: () => void
+}
+
+interface Connected {
+  readonly socket: Net.Socket
+  readonly welcome: Extract<typeof keeping.Welcome.Type, { readonly proof: string }>
 }
 
 /** Takes the lease of a keeper that listens. */
-const connect = ({ folder, generation, secret }: Entry, options: Options): Effect.Effect<Net.Socket, keeping.Refusal> =>
+const connect = ({ folder, generation, secret }: Entry, options: Options): Effect.Effect<Connected, keeping.Refusal> =>
   Effect.callback((resume) => {
     const nonce = keeping.nonce()
     const socket = Net.connect(Path.join(folder, keeping.socketName))
@@ -65,7 +84,7 @@ const connect = ({ folder, generation, secret }: Entry, options: Options): Effec
         generation,
         leaseMillis: options.lease,
         nonce,
-        proof: keeping.proof(secret, "driver", challenge.nonce, generation),
+        proof: Proof.of(secret, keeping.about("driver", challenge.nonce, generation)),
         options: { queues, prints: print !== undefined, grace, env, execArgv, node }
       }
       socket.write(keeping.line(hello))
@@ -75,9 +94,9 @@ const connect = ({ folder, generation, secret }: Entry, options: Options): Effec
     const enter = (line: string): boolean => {
       const welcome = readWelcome(line)
       if (welcome === undefined || "replacedBy" in welcome) return false
-      if (!keeping.proves(welcome.proof, keeping.proof(secret, "keeper", nonce, generation))) return false
+      if (!Proof.holds(welcome.proof, secret, keeping.about("keeper", nonce, generation))) return false
       socket.setTimeout(0).removeAllListeners("close").removeAllListeners("data")
-      resume(Effect.succeed(socket))
+      resume(Effect.succeed({ socket, welcome }))
       return true
     }
     let hear = greet
@@ -86,17 +105,25 @@ const connect = ({ folder, generation, secret }: Entry, options: Options): Effec
     keeping.listen(socket, (line) => hear(line))
   })
 
-/** Starts a group's keeper and takes its lease. The scope's end ends the keeper, and whoever it still keeps. */
-export const open = Effect.fnUntraced(function*(entry: Entry, options: Options): Effect.fn.Return<Link, keeping.Refusal, Scope.Scope> {
-  const { folder, group } = entry
+/** Takes the lease of a group's keeper, of one that is there or of a new one. The scope's end ends the keeper, and whoever it still keeps. */
+export const open = Effect.fnUntraced(function*(
+  entry: Entry,
+  options: Options,
+  present?: Present
+): Effect.fn.Return<Link, keeping.Refusal, Scope.Scope> {
+  const { folder, group, secret } = entry
   const keeper = yield* Effect.acquireRelease(
-    keeperStart.start(entry, options.node, options.lease),
-    (keeper) => keeperStart.end(entry, keeper),
+    present === undefined ? keeperStart.start(entry, options.node, options.lease) : Effect.succeed(present.keeper),
+    (keeper) => entry.isReplaced() ? Effect.void : keeperStart.end(entry, keeper),
     { interruptible: true }
   )
   yield* entry.keptBy({ socket: Path.join(folder, keeping.socketName), ...keeper }, options.lease)
-  const socket = yield* connect(entry, options)
-  const seen = new Map<string, Seen>()
+  const { socket, welcome } = yield* connect(entry, options)
+  const seen = new Map<string, Seen>(welcome.workers.map((worker) => {
+    const end = Deferred.makeUnsafe<Cluster.End>()
+    if (worker.end !== undefined) Deferred.doneUnsafe(end, Exit.succeed(worker.end))
+    return [keeping.keyOf(worker), { pid: worker.pid, end }]
+  }))
   const asked = new Map<number, (answer: Answer | undefined) => void>()
   let asks = 0
   let unanswered = 0
@@ -116,11 +143,10 @@ export const open = Effect.fnUntraced(function*(entry: Entry, options: Options):
 
   // ------------------------------------------------------------------------------------------------ what the keeper says
   /** Nothing more will be heard of these workers. */
-  const giveUp = (death: Death, why: string): void => {
+  const giveUp = (end: Omit<Cluster.End, "stderr">, why: ReadonlyArray<string> = []): void => {
     for (const resume of asked.values()) resume(undefined)
     asked.clear()
-    const end: Cluster.End = { death, stderr: [why] }
-    for (const one of seen.values()) Deferred.doneUnsafe(one.end, Exit.succeed(end))
+    for (const one of seen.values()) Deferred.doneUnsafe(one.end, Exit.succeed({ ...end, stderr: why }))
     seen.clear()
   }
   const hear = (message: keeping.FromKeeper): void => {
@@ -128,6 +154,8 @@ export const open = Effect.fnUntraced(function*(entry: Entry, options: Options):
     switch (message._tag) {
       case "Renewed":
         return
+      case "Fenced":
+        return present?.fenced()
       case "Ended": {
         const one = seen.get(keeping.keyOf(message.worker))
         return void (one !== undefined && Deferred.doneUnsafe(one.end, Exit.succeed(message.end)))
@@ -137,10 +165,13 @@ export const open = Effect.fnUntraced(function*(entry: Entry, options: Options):
         return options.print?.({ group, rank, stream, text })
       }
       case "Replaced": {
-        const issue = `driver ${message.generation} of this group has taken it over`
         over = true
+        entry.replace()
         socket.destroy()
-        return giveUp({ _tag: "Disconnected", issue }, issue)
+        return giveUp({
+          death: { _tag: "Disconnected", issue: `driver ${message.generation} has taken the group over` },
+          reason: "replaced"
+        })
       }
       default:
         asked.get(message.ask)?.(message)
@@ -160,13 +191,15 @@ export const open = Effect.fnUntraced(function*(entry: Entry, options: Options):
   }, options.lease / renewals).unref()
   socket.once("close", () => {
     clearInterval(renewing)
-    if (over) return giveUp({ _tag: "Killed", signal: "SIGTERM" }, "its group has ended")
+    if (over) return giveUp({ death: { _tag: "Killed", signal: "SIGTERM" } })
     // Workers die with their keeper, but what they had started does not; and one that only hung up, or is stopped, goes now.
     const workers = [...seen.values()].flatMap(({ pid }) => pid === undefined ? [] : [OsProcess.of(pid)])
     Effect.runFork(
       Effect.andThen(
         Effect.ignore(sweeping.kill(folder, group, [keeper, ...workers])),
-        Effect.sync(() => giveUp({ _tag: "Killed", signal: "SIGKILL" }, `ended together with its keeper, process ${keeper.pid}`))
+        Effect.sync(() =>
+          giveUp({ death: { _tag: "Killed", signal: "SIGKILL" } }, [`ended together with its keeper, process ${keeper.pid}`])
+        )
       )
     )
   })
@@ -191,17 +224,43 @@ export const open = Effect.fnUntraced(function*(entry: Entry, options: Options):
     Effect.suspend(() => {
       const timer = setTimeout(() => socket.destroy(), patience)
       return ask({ _tag: "Stop", worker }).pipe(
-        Effect.andThen(() => {
+        Effect.andThen(Deferred.await(end)),
+        Effect.andThen(Effect.sync(() => {
           clearTimeout(timer)
           seen.delete(keeping.keyOf(worker))
-          return Deferred.await(end)
-        }),
-        Effect.asVoid
+        }))
       )
     })
 
+  /** What a worker is to its driver, and stopped with the scope. */
+  const processOf = (worker: keeping.Worker, one: Seen, pid: number): Cluster.Process => {
+    const said = Effect.map(ask({ _tag: "Ask", worker }), (answer) => answer?._tag === "Said" ? answer : { stderr: [], flight: [] })
+    return {
+      node: hostname(),
+      pid,
+      end: Deferred.await(one.end),
+      stderr: Effect.map(said, ({ stderr }) => stderr),
+      flight: Effect.map(said, ({ flight }) => flight),
+      vitals: vitals({ pid }),
+      kill: (signal) => Effect.asVoid(ask({ _tag: "Kill", worker, signal }))
+    }
+  }
+  const orphan = ({ incarnation, member, pid, rank }: keeping.Kept): Orphan => {
+    const worker = { member, incarnation }
+    const one = seen.get(keeping.keyOf(worker))!
+    return {
+      ...worker,
+      rank,
+      pid,
+      process: Effect.acquireRelease(Effect.sync(() => processOf(worker, one, pid)), () => stop(worker, one)),
+      claim: (claim) => Effect.asVoid(ask({ _tag: "Claim", worker, claim, proof: Proof.of(secret, aboutClaim(claim)) }))
+    }
+  }
+
   return {
     isLost: () => socket.destroyed,
+    orphans: welcome.workers.map(orphan),
+    lives: welcome.lives,
     spawn: Effect.fnUntraced(function*({ href }, identity) {
       const { incarnation, member } = identity
       const worker = { member, incarnation }
@@ -217,16 +276,7 @@ export const open = Effect.fnUntraced(function*(entry: Entry, options: Options):
         }),
         () => stop(worker, one)
       )
-      const said = Effect.map(ask({ _tag: "Ask", worker }), (answer) => answer?._tag === "Said" ? answer : { stderr: [], flight: [] })
-      return {
-        node: hostname(),
-        pid,
-        end: Deferred.await(one.end),
-        stderr: Effect.map(said, ({ stderr }) => stderr),
-        flight: Effect.map(said, ({ flight }) => flight),
-        vitals: vitals({ pid }),
-        kill: (signal) => Effect.asVoid(ask({ _tag: "Kill", worker, signal }))
-      }
+      return processOf(worker, one, pid)
     })
   }
 })

@@ -14,12 +14,16 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import * as keeping from "./keeping.ts"
+import type * as output from "./output.ts"
 import * as processes from "./processes.ts"
+import * as Proof from "./proof.ts"
 import * as sweeping from "./sweeping.ts"
 
 /** A worker, from its start until a driver has no more questions about it. */
 interface Kept {
-  readonly process: Cluster.Process
+  readonly worker: keeping.Worker
+  readonly rank: number
+  readonly process: processes.Process
   readonly scope: Scope.Closeable
   end: Cluster.End | undefined
 }
@@ -29,7 +33,8 @@ interface Seat {
   readonly generation: number
   readonly leaseMillis: number
   readonly tell: (message: keeping.FromKeeper) => void
-  readonly spawn: Cluster.Cluster["Service"]["spawn"]
+  readonly print: output.Print
+  readonly spawn: ReturnType<typeof processes.make>["spawn"]
 }
 
 /** What a driver that does not read may leave unread before lines that workers print are left out. */
@@ -46,6 +51,8 @@ const run = ({ folder, group, leaseMillis, secret }: keeping.Setup): void => {
   process.title = `phalanx ${group} keeper`
   const workers = Scope.makeUnsafe("parallel")
   const kept = new Map<string, Kept>()
+  /** Each member's latest incarnation. */
+  const lives = new Map<number, number>()
   let seat: Seat | undefined
   let ending = false
 
@@ -76,8 +83,9 @@ const run = ({ folder, group, leaseMillis, secret }: keeping.Setup): void => {
   // ------------------------------------------------------------------------------------------------ what a driver asks for
   const spawn = (asking: Seat, { ask, entry, identity }: Extract<keeping.FromDriver, { _tag: "Spawn" }>): Effect.Effect<void> =>
     Effect.gen(function*() {
-      const { incarnation, member } = identity
+      const { incarnation, member, rank } = identity
       const worker = { member, incarnation }
+      lives.set(member, Math.max(incarnation, lives.get(member) ?? 0))
       const scope = yield* Scope.fork(workers)
       const exit = yield* Effect.exit(Scope.provide(asking.spawn({ entry: new URL(entry), identity }), scope))
       if (exit._tag === "Failure") {
@@ -85,9 +93,9 @@ const run = ({ folder, group, leaseMillis, secret }: keeping.Setup): void => {
         const { advice, issue, phase } = yield* Effect.flip(exit as Exit.Exit<never, SpawnError>)
         return asking.tell({ _tag: "Refused", ask, error: { phase, issue, advice } })
       }
-      const one: Kept = { process: exit.value, scope, end: undefined }
+      const one: Kept = { worker, rank, process: exit.value, scope, end: undefined }
       kept.set(keeping.keyOf(worker), one)
-      asking.tell({ _tag: "Spawned", ask, pid: exit.value.pid! })
+      asking.tell({ _tag: "Spawned", ask, pid: exit.value.pid })
       one.end = yield* exit.value.end
       seat?.tell({ _tag: "Ended", worker, end: one.end })
     }).pipe(Effect.orDie)
@@ -107,6 +115,11 @@ const run = ({ folder, group, leaseMillis, secret }: keeping.Setup): void => {
     switch (message._tag) {
       case "Kill":
         return Effect.andThen(one?.process.kill(message.signal) ?? Effect.void, Effect.sync(() => asking.tell({ _tag: "Done", ask })))
+      case "Claim": {
+        const { claim, proof } = message
+        one?.process.tell(JSON.stringify({ claim, proof }))
+        return Effect.sync(() => asking.tell({ _tag: "Done", ask }))
+      }
       case "Stop":
         return Effect.andThen(
           one === undefined ? Effect.void : Scope.close(one.scope, Exit.void),
@@ -125,20 +138,32 @@ const run = ({ folder, group, leaseMillis, secret }: keeping.Setup): void => {
   }
 
   // ------------------------------------------------------------------------------------------------ drivers
+  /** A worker may print for another driver than the one that asked for it. */
+  const print: output.Print = (line) => seat?.print(line)
+
   const seatOf = (socket: Net.Socket, { generation, leaseMillis, options }: keeping.Hello): Seat => {
     const tell = (message: keeping.FromKeeper): void => {
       if (socket.writable) socket.write(keeping.line(message))
     }
-    const { spawn } = processes.make({
-      ...options,
-      print: options.prints
-        ? ({ rank, stream, text }) => {
-          if (socket.writableLength < mostUnread) tell({ _tag: "Printed", rank, stream, text })
-        }
-        : undefined
-    })
-    return { generation, leaseMillis, tell, spawn }
+    return {
+      generation,
+      leaseMillis,
+      tell,
+      print: ({ rank, stream, text }) => {
+        if (options.prints && socket.writableLength < mostUnread) tell({ _tag: "Printed", rank, stream, text })
+      },
+      spawn: processes.make({ ...options, print: options.prints ? print : undefined, kept: true }).spawn
+    }
   }
+  const known = () => ({
+    workers: [...kept.values()].map(({ end, process: { pid }, rank, worker }): keeping.Kept => ({
+      ...worker,
+      rank,
+      pid,
+      ...(end === undefined ? {} : { end })
+    })),
+    lives: [...lives].map(([member, incarnation]): keeping.Worker => ({ member, incarnation }))
+  })
 
   const greet = (socket: Net.Socket): void => {
     const nonce = keeping.nonce()
@@ -149,18 +174,19 @@ const run = ({ folder, group, leaseMillis, secret }: keeping.Setup): void => {
         const message = readMessage(line)
         if (message === undefined) return false
         // What a driver says that was replaced changes nothing.
-        if (mine === seat && !ending) Effect.runFork(answer(mine, message))
+        if (mine !== seat) seat?.tell({ _tag: "Fenced" })
+        else if (!ending) Effect.runFork(answer(mine, message))
         return true
       }
       const hello = readHello(line)
       if (hello === undefined || ending) return false
       const { generation } = hello
-      if (!keeping.proves(hello.proof, keeping.proof(secret, "driver", nonce, generation))) return false
+      if (!Proof.holds(hello.proof, secret, keeping.about("driver", nonce, generation))) return false
       if (seat !== undefined && generation <= seat.generation) {
         return socket.end(keeping.line({ replacedBy: seat.generation })).writable
       }
       socket.setTimeout(0)
-      socket.write(keeping.line({ proof: keeping.proof(secret, "keeper", hello.nonce, generation) }))
+      socket.write(keeping.line({ proof: Proof.of(secret, keeping.about("keeper", hello.nonce, generation)), ...known() }))
       seat?.tell({ _tag: "Replaced", generation })
       seat = mine = seatOf(socket, hello)
       renew()

@@ -9,25 +9,34 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import { hostname } from "node:os"
 import type { Entry } from "../Registry.ts"
+import * as WorkerProcess from "../WorkerProcess.ts"
 import * as keeperLink from "./keeperLink.ts"
 import type * as keeping from "./keeping.ts"
-import * as processes from "./processes.ts"
+
+const replaced: keeping.Refusal = {
+  phase: "start",
+  issue: "another driver has taken the group over",
+  advice: "Leave it to that one, and start a group of another name here"
+}
 
 export type Options = keeperLink.Options
 
-/** Starts a worker of a group that is entered into the registry. */
-export type Spawn = (entry: Entry, worker: Cluster.Spawn) => Effect.Effect<Cluster.Process, SpawnError, Scope.Scope>
+export interface Keepers {
+  /** Starts a worker of a group that is entered into the registry. */
+  readonly spawn: (entry: Entry, worker: Cluster.Spawn) => Effect.Effect<Cluster.Process, SpawnError, Scope.Scope>
+  /** Takes the lease of a group's keeper that lives, as long as the group is. */
+  readonly adopt: (entry: Entry, present: keeperLink.Present) => Effect.Effect<keeperLink.Link, keeping.Refusal>
+}
 
-export const make = (options: Options): Spawn => {
-  const unkept = processes.make(options)
+export const make = (options: Options): Keepers => {
   const links = new WeakMap<Entry, Deferred.Deferred<keeperLink.Link, keeping.Refusal>>()
 
   /** Whoever asks first starts it, for all, and for as long as the group is. */
-  const open = (entry: Entry): Effect.Effect<keeperLink.Link, keeping.Refusal> =>
+  const open = (entry: Entry, present?: keeperLink.Present): Effect.Effect<keeperLink.Link, keeping.Refusal> =>
     Effect.suspend(() => {
       const opened = Deferred.makeUnsafe<keeperLink.Link, keeping.Refusal>()
       links.set(entry, opened)
-      return keeperLink.open(entry, options).pipe(
+      return keeperLink.open(entry, options, present).pipe(
         Scope.provide(entry.scope),
         Effect.onError(() => Effect.sync(() => links.delete(entry))),
         Deferred.into(opened),
@@ -39,18 +48,28 @@ export const make = (options: Options): Spawn => {
     Effect.suspend(() => {
       const opened = links.get(entry)
       if (opened === undefined) return open(entry)
+      if (entry.isReplaced()) return Effect.fail(replaced)
       return Effect.flatMap(Deferred.await(opened), (link) => {
         if (!link.isLost()) return Effect.succeed(link)
         return links.get(entry) === opened ? open(entry) : linkOf(entry)
       })
     })
 
-  return Effect.fnUntraced(function*(entry, worker) {
-    const { entry: module, identity } = worker
-    // It says why that cannot be.
-    if (!(module instanceof URL)) return yield* unkept.spawn(worker)
-    return yield* Effect.flatMap(linkOf(entry), ({ spawn }) => spawn(module, identity)).pipe(
-      Effect.mapError((refusal) => new SpawnError({ rank: identity.rank, node: hostname(), entry: module.href, stderr: [], ...refusal }))
-    )
-  })
+  return {
+    adopt: open,
+    spawn: Effect.fnUntraced(function*(entry, worker) {
+      const { entry: module, identity } = worker
+      const refuse = (refusal: keeping.Refusal): SpawnError =>
+        new SpawnError({
+          rank: identity.rank,
+          node: hostname(),
+          entry: module instanceof URL ? module.href : "a worker value",
+          stderr: [],
+          ...refusal
+        })
+      const refusal = WorkerProcess.refusal(module)
+      if (refusal !== undefined || !(module instanceof URL)) return yield* refuse(refusal!)
+      return yield* Effect.mapError(Effect.flatMap(linkOf(entry), ({ spawn }) => spawn(module, identity)), refuse)
+    })
+  }
 }

@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Crypto from "node:crypto"
 import type * as Net from "node:net"
-import { SpawnLine } from "./spawnLine.ts"
+import { ClaimLine, SpawnLine } from "./spawnLine.ts"
 
 /** The file of its socket, beside the group's record. */
 export const socketName = "keeper.sock"
@@ -69,9 +69,18 @@ const End = Schema.Struct({
 const Refusal = Schema.Struct({ phase: SpawnError.fields.phase, issue: Schema.String, advice: Schema.String })
 export type Refusal = typeof Refusal.Type
 
-/** The keeper's answer to a driver that takes the lease: its own proof, or that there is a later driver. */
+/** A worker that lives, or whose end no driver was told or has done with. */
+const Kept = Schema.Struct({ ...Worker.fields, rank: Schema.Natural, pid: Schema.Int, end: Schema.optionalKey(End) })
+export type Kept = typeof Kept.Type
+
+/** The keeper's answer to a driver that takes the lease: its own proof, and whom it keeps; or that there is a later driver. */
 export const Welcome = Schema.fromJsonString(Schema.Union([
-  Schema.Struct({ proof: Proof }),
+  Schema.Struct({
+    proof: Proof,
+    workers: Schema.Array(Kept),
+    /** Every member that it was ever asked for, with its latest incarnation. */
+    lives: Schema.Array(Worker)
+  }),
   Schema.Struct({ replacedBy: Schema.Natural })
 ]))
 
@@ -84,6 +93,8 @@ export const FromDriver = Schema.fromJsonString(Schema.TaggedUnion({
   Stop: { ask: Schema.Natural, worker: Worker },
   /** What a worker that lives has printed and done last. */
   Ask: { ask: Schema.Natural, worker: Worker },
+  /** Hands a worker another driver's claim. */
+  Claim: { ask: Schema.Natural, worker: Worker, ...ClaimLine.to.fields },
   /** All workers, and the keeper itself. */
   End: {}
 }))
@@ -93,11 +104,13 @@ export const FromKeeper = Schema.fromJsonString(Schema.TaggedUnion({
   Renewed: {},
   Spawned: { ask: Schema.Natural, pid: Schema.Int },
   Refused: { ask: Schema.Natural, error: Refusal },
-  /** Killed, or stopped. */
+  /** Killed, stopped, or told. */
   Done: { ask: Schema.Natural },
   Said: { ask: Schema.Natural, stderr: Schema.Array(Schema.String), flight: Schema.Array(FlightEvent) },
   Ended: { worker: Worker, end: End },
   Printed: { rank: Schema.Natural, stream: Schema.Literals(["stdout", "stderr"]), text: Schema.String },
+  /** A driver that was replaced has asked for something. */
+  Fenced: {},
   /** Another driver has the lease; nothing that is asked here is heard any more. */
   Replaced: { generation: Schema.Natural }
 }))
@@ -108,11 +121,8 @@ export const line = (message: object): string => `${JSON.stringify(message)}\n`
 
 export const nonce = (): string => Crypto.randomBytes(16).toString("hex")
 
-/** That `who` knows the secret, to whoever chose the nonce. */
-export const proof = (secret: string, who: "driver" | "keeper", nonce: string, generation: number): string =>
-  Crypto.createHmac("sha256", secret).update(`${who} ${generation} ${nonce}`).digest("hex")
-
-export const proves = (given: string, expected: string): boolean => Crypto.timingSafeEqual(Buffer.from(given), Buffer.from(expected))
+/** What `who` proves about to whoever chose the nonce. */
+export const about = (who: "driver" | "keeper", nonce: string, generation: number): string => `${who} ${generation} ${nonce}`
 
 /** No line of either is longer. */
 const longest = 16 * 1024 * 1024

@@ -13,6 +13,8 @@ const load = () => flock ??= koffi.load(null).func("int flock(int fd, int operat
 
 /** A lock that is held. */
 export interface Lock {
+  /** Whether its file is there, while it is held: whoever removed it has let others take another one. */
+  readonly isValid: () => boolean
   readonly release: () => void
 }
 
@@ -31,7 +33,13 @@ export const take = (path: string, create: boolean): Lock | "held" | "gone" => {
   }
   const failed = load()(fd, exclusive | atOnce) !== 0
   const error = failed ? koffi.errno() : 0
-  if (!failed && Fs.fstatSync(fd).nlink > 0) return { release: () => Fs.closeSync(fd) }
+  let released = false
+  const isValid = (): boolean => released || Fs.fstatSync(fd).nlink > 0
+  const release = (): void => {
+    released = true
+    Fs.closeSync(fd)
+  }
+  if (!failed && isValid()) return { isValid, release }
   Fs.closeSync(fd)
   if (!failed) return "gone"
   if (error === koffi.os.errno["EWOULDBLOCK"] || error === koffi.os.errno["EAGAIN"]) return "held"

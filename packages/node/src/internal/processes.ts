@@ -11,6 +11,7 @@ import * as FlightRecording from "@phalanx/queue/FlightRecording"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync } from "node:fs"
 import { hostname } from "node:os"
@@ -31,6 +32,14 @@ export interface Options {
   readonly execArgv: ReadonlyArray<string>
   /** Path of the Node to run. */
   readonly node: string
+  /** Whether workers may be given another driver than this process. */
+  readonly kept?: boolean | undefined
+}
+
+/** A worker whose standard input can be written to. */
+export interface Process extends Cluster.Process {
+  readonly pid: number
+  readonly tell: (line: string) => void
 }
 
 /** Milliseconds that an exit waits for what the process printed last: whoever inherited the pipes may hold them open for ever. */
@@ -123,7 +132,9 @@ const watch = (
   return { child, heard, end, flight: last }
 }
 
-export const make = (options: Options): Cluster.Cluster["Service"] => {
+export const make = (
+  options: Options
+): { readonly spawn: (worker: Cluster.Spawn) => Effect.Effect<Process, SpawnError, Scope.Scope> } => {
   const node = hostname()
 
   const start = (entry: URL, identity: Cluster.Identity, failed: (cause: unknown) => SpawnError): Effect.Effect<Running, SpawnError> =>
@@ -151,6 +162,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
           resume(Effect.fail(failed(cause)))
         })
         const flight = recorder === undefined ? {} : { flight: flightDescriptor }
+        const kept = options.kept === true ? { kept: true } : {}
         // A worker that is gone is told by its exit.
         child.stdin!.on("error", () => {})
         // Left open: its end tells the worker that the driver is gone.
@@ -161,6 +173,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
             grace: options.grace,
             queues: options.queues,
             ...flight,
+            ...kept,
             identity
           })
         )
@@ -171,7 +184,7 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
     })
 
   return {
-    spawn: Effect.fnUntraced(function*({ entry, identity }) {
+    spawn: Effect.fnUntraced(function*({ entry, identity }): Effect.fn.Return<Process, SpawnError, Scope.Scope> {
       const refuse = (why: WorkerProcess.Refusal): SpawnError =>
         new SpawnError({ rank: identity.rank, node, entry: entry instanceof URL ? entry.href : "a worker value", stderr: [], ...why })
       const refusal = WorkerProcess.refusal(entry)
@@ -189,7 +202,8 @@ export const make = (options: Options): Cluster.Cluster["Service"] => {
       const { child, end, flight, heard } = running
       return {
         node,
-        pid: child.pid,
+        pid: child.pid!,
+        tell: (line) => void child.stdin!.write(`${line}\n`),
         end: Deferred.await(end),
         stderr: Effect.sync(heard.tail),
         flight: Effect.sync(flight),

@@ -9,7 +9,8 @@ import * as OsProcess from "../OsProcess.ts"
 export const Member = Schema.Struct({
   /** The member's number for life. */
   id: Schema.Natural,
-  rank: Schema.Natural,
+  /** −1: none in this epoch; it has left, or is to join the next one. */
+  rank: Schema.Int.check(Schema.isGreaterThanOrEqualTo(-1)),
   incarnation: Schema.Natural,
   ...OsProcess.OsProcess.fields
 })

@@ -1,18 +1,20 @@
 /** Whatever a cluster's groups do goes through here on its way, and into the registry: a group from before its first file is made, and its workers. */
+import { AdoptError } from "@phalanx/core/AdoptError"
 import * as Cluster from "@phalanx/core/Cluster"
 import { MessageQueues, QueueError } from "@phalanx/core/MessageQueues"
 import { SpawnError } from "@phalanx/core/WorkerError"
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { hostname } from "node:os"
 import { Registry } from "../Registry.ts"
-import type * as keepers from "./keepers.ts"
+import type { Keepers } from "./keepers.ts"
 
-/** The services given, with every group entered into the registry. `segments` is where shared memory lies; `spawnKept` starts workers that a keeper keeps. */
+/** The services given, with every group entered into the registry. `segments` is where shared memory lies; `keepers` have the workers, if there are any. */
 export const layer = (
   segments: string | undefined,
-  spawnKept: keepers.Spawn | undefined
+  keepers: Keepers | undefined
 ): Layer.Layer<Cluster.Cluster | MessageQueues, never, Cluster.Cluster | MessageQueues | Registry> =>
   Layer.effectContext(Effect.gen(function*() {
     const cluster = yield* Cluster.Cluster
@@ -34,9 +36,37 @@ export const layer = (
               advice,
               stderr: []
             }))
-          const process = yield* spawnKept === undefined ? cluster.spawn(worker) : spawnKept(entry, worker)
+          const process = yield* keepers === undefined ? cluster.spawn(worker) : keepers.spawn(entry, worker)
           if (process.pid !== undefined) yield* entry.seat(worker, process.pid)
           return process
+        }),
+        adopt: keepers === undefined ? undefined : Effect.fnUntraced(function*(adopt) {
+          const { entry, record: { epoch, files, keeper, members, mesh } } = yield* registry.adopt(adopt)
+          const link = yield* Effect.mapError(
+            keepers.adopt(entry, { keeper: keeper!, fenced: adopt.fenced }),
+            ({ issue }) =>
+              new AdoptError({
+                group: adopt.group,
+                reason: "late",
+                issue: `its keeper has gone, or is about to: ${issue}`,
+                advice: "Start it anew, and adopt within the lease of `keeper`"
+              })
+          )
+          const living = link.orphans.flatMap(({ pid }) => pid)
+          const settled = yield* Effect.forEach(files, (each) => QueueFiles.leftBy(each, living))
+          return {
+            secret: entry.secret,
+            driver: entry.generation,
+            epoch,
+            shape: mesh,
+            members,
+            workers: link.orphans.map((orphan) => ({
+              ...orphan,
+              process: Effect.andThen(entry.keep(orphan), orphan.process)
+            })),
+            lives: link.lives,
+            settled: Effect.all(settled, { discard: true })
+          }
         })
       })
     ).pipe(Context.add(
@@ -49,7 +79,7 @@ export const layer = (
             registry.enter({ group, secret, segments, snapshot }),
             ({ advice, issue, operation, where }) => new QueueError({ operation, where, issue, advice })
           )
-          const publisher = yield* queues.open(options)
+          const publisher = yield* queues.open({ ...options, replaced: entry.isReplaced })
           yield* entry.carriedBy(publisher.transport)
           return publisher
         })

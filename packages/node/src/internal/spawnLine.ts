@@ -1,7 +1,8 @@
 /**
- * What the driver writes as the first line of a worker's standard input: all that the worker has to know, on no command line
- * and in no environment, since both can be read by others.
+ * What is written to a worker's standard input: first all that the worker has to know, on no command line and in no environment, since both can be
+ * read by others; then, where its keeper outlives its driver, a line for each other driver.
  */
+import { Claim } from "@phalanx/core/Claim"
 import { Identity } from "@phalanx/core/Cluster"
 import * as Schema from "effect/Schema"
 
@@ -15,6 +16,14 @@ export const SpawnLine = Schema.fromJsonString(Schema.Struct({
   queues: Schema.Struct({ folder: Schema.optionalKey(Schema.String), host: Schema.optionalKey(Schema.String) }),
   /** The descriptor of its flight recorder, if it has one. */
   flight: Schema.optionalKey(Schema.Int),
+  /** It outlives its driver and may be given another one. */
+  kept: Schema.optionalKey(Schema.Boolean),
   identity: Identity
 }))
 export type SpawnLine = typeof SpawnLine.Type
+
+/** Another driver's claim, with its proof that it knows the group's secret. */
+export const ClaimLine = Schema.fromJsonString(Schema.Struct({ claim: Claim, proof: Schema.String }))
+
+/** What a claim's proof is about. */
+export const aboutClaim = ({ driver, handle: { data, transport } }: Claim): string => `claim ${driver} ${transport} ${JSON.stringify(data)}`

@@ -27,7 +27,7 @@ export interface Swept {
 
 export const lockName = "lock"
 /** Its time is when the driver was first seen to be gone. */
-const orphanName = "orphan"
+export const orphanName = "orphan"
 
 /** How long a killed process may take to be gone. */
 const patience = "1 second"

@@ -34,11 +34,15 @@ export const isName = (candidate: string): boolean => fileName.test(candidate)
 /** Removes a file of ours, if it is still there. */
 export const remove = (folder: string, file: string): void => Fs.rmSync(Path.join(folder, file), { force: true })
 
+/** Every file of a group in the folder. */
+export const list = (folder: string, prefix: string): ReadonlyArray<string> =>
+  (Fs.existsSync(folder) ? Fs.readdirSync(folder) : []).filter((file) => file.startsWith(prefix))
+
 /** Removes every file of a group from the folder, or of one process of it: what processes that were killed have left. Another user's are left alone. */
 export const sweep = (folder: string, prefix: string, pid?: number): { readonly files: number; readonly bytes: number } => {
   const swept = { files: 0, bytes: 0 }
-  for (const file of Fs.existsSync(folder) ? Fs.readdirSync(folder) : []) {
-    if (!file.startsWith(prefix) || (pid !== undefined && !file.endsWith(`-${pid}`))) continue
+  for (const file of list(folder, prefix)) {
+    if (pid !== undefined && !file.endsWith(`-${pid}`)) continue
     const path = Path.join(folder, file)
     const stat = Fs.lstatSync(path, { throwIfNoEntry: false })
     if (stat === undefined || stat.uid !== process.getuid?.()) continue

@@ -42,7 +42,7 @@ export interface Machine {
   /** Removes the files of a group that bear the number of a process, which has ended. */
   readonly sweepOf: (folder: string, prefix: string, pid: number) => void
   /** Removes every file whose name begins so when the last scope of this process that asked for it closes. */
-  readonly sweepAtEnd: (folder: string, prefix: string) => Effect.Effect<void, never, Scope.Scope>
+  readonly sweepAtEnd: (folder: string, prefix: string, unless?: () => boolean) => Effect.Effect<void, never, Scope.Scope>
   /** A doorbell of this process: `onRing` is called on a turn of its event loop after somebody rang. Removed when the scope closes. */
   readonly park: (folder: string, name: string, onRing: () => void) => Effect.Effect<void, QueueError, Scope.Scope>
   /** Another process's doorbell. Throws `QueueError`. */

@@ -82,7 +82,7 @@ const withFile = <A>(path: string, flags: number, body: (fd: number) => A): A =>
 const users = new Map<string, number>()
 
 /** Sweeps when the last scope of this process that cleans up after the same group closes. */
-export const sweepAtEnd = (folder: string, prefix: string): Effect.Effect<void, never, Scope.Scope> => {
+export const sweepAtEnd = (folder: string, prefix: string, unless?: () => boolean): Effect.Effect<void, never, Scope.Scope> => {
   const key = Path.join(folder, prefix)
   return Effect.acquireRelease(
     Effect.sync(() => void users.set(key, (users.get(key) ?? 0) + 1)),
@@ -91,7 +91,7 @@ export const sweepAtEnd = (folder: string, prefix: string): Effect.Effect<void, 
         const left = users.get(key)! - 1
         if (left > 0) return users.set(key, left)
         users.delete(key)
-        sweep(folder, prefix)
+        if (unless?.() !== true) sweep(folder, prefix)
       })
   )
 }

@@ -91,7 +91,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
   const bytes = Layout.group.bytes(layer.ringBytes)
   yield* machine.reserve("open queues", folder, groupBytes(layer, options.ranks))
   // Closed last: whatever killed workers have left behind.
-  yield* machine.sweepAtEnd(folder, prefix)
+  yield* machine.sweepAtEnd(folder, prefix, options.replaced)
 
   const ringName = Files.name(prefix)
   const memory = yield* machine.create(folder, ringName, bytes)
@@ -112,7 +112,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
 
   /** Removes what a worker that was killed has left: its doorbell, its lanes to other ranks. One that is a fiber of this process has left nothing. */
   const tidy = ({ memory }: Connection): void => {
-    const owner = memory.load(Layout.rank.pid)
+    const owner = options.replaced?.() === true ? 0 : memory.load(Layout.rank.pid)
     if (owner !== 0 && owner !== pid) machine.sweepOf(folder, prefix, owner)
   }
 

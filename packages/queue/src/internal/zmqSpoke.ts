@@ -9,9 +9,11 @@ import { flush, type LaneOptions, type Place } from "./zmqHub.ts"
 import { Link } from "./zmqLink.ts"
 import { acquire, close, Deadline, read, type Resolved, seconds, socketOptions, watch } from "./zmqSocket.ts"
 
-export interface SpokeOptions extends LaneOptions {
+export interface SpokeOptions extends Omit<LaneOptions, "lost"> {
   readonly place: Place
   readonly identity: string
+  /** The lane is of no use any more; `broken`: for want of a connection. */
+  readonly lost: (issue: string, broken: boolean) => void
   /** The hub knows this identity and has answered. Called again after every reconnection. */
   readonly ready: () => void
 }
@@ -42,13 +44,13 @@ export const make: (
     link.end()
     close(socket)
   }
-  const lost = (issue: string) => {
+  const lost = (issue: string, broken: boolean) => {
     end()
-    options.lost(issue)
+    options.lost(issue, broken)
   }
   const deadline = new Deadline(
     resolved.deadlineMillis,
-    () => lost(`no connection to ${address} for ${seconds(resolved.deadlineMillis)}`)
+    () => lost(`no connection to ${address} for ${seconds(resolved.deadlineMillis)}`, true)
   )
   const unreachable = () => link.interrupted()
   const link: Link = new Link({
@@ -63,7 +65,7 @@ export const make: (
       end()
       options.closed(reason)
     },
-    malformed: lost
+    malformed: (issue) => lost(issue, false)
   })
   yield* Effect.addFinalizer(() => Effect.andThen(flush([link], resolved.flushMillis, "lost"), Effect.sync(end)))
   deadline.start()

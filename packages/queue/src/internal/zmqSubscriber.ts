@@ -22,13 +22,13 @@ export const attach = (resolved: Resolved): MessageQueues["Service"]["attach"] =
     const waiting = new Set(["requests", "control"])
     let ended = false
 
-    const lost = (issue: string): void => {
+    const lost = (issue: string, broken = false): void => {
       if (ended) return
       ended = true
       // Nothing is told about a lane that was never there.
       if (waiting.size > 0) return void Deferred.doneUnsafe(answered, Effect.fail(failure(issue)))
       for (const link of [requests, control]) link.end()
-      options.lost(issue)
+      options.lost(issue, broken)
     }
     const deliver = (payload: Buffer): void => {
       if (ended) return
@@ -46,7 +46,7 @@ export const attach = (resolved: Resolved): MessageQueues["Service"]["attach"] =
         identity: data[lane],
         deliver,
         lost,
-        closed: lost,
+        closed: (reason) => lost(reason),
         ready: () => {
           if (waiting.delete(lane) && waiting.size === 0) Deferred.doneUnsafe(answered, Effect.void)
         }
