@@ -28,12 +28,12 @@ export const Identity = Schema.Struct({
   /** The member's number for life, by which the transport addresses it. */
   member: Schema.Natural,
   rank: Schema.Natural,
-  /** Rank and shape are those that it is to have in the next epoch; it has none in the one that is named. */
-  joins: Schema.optionalKey(Schema.Boolean),
   incarnation: Schema.Natural,
   epoch: Schema.Natural,
   /** Which life of the group's collectives it takes part in. */
   generation: Schema.Natural,
+  /** `rank` and `shape` are those of the next epoch, which it waits for. */
+  joining: Schema.optionalKey(Schema.Boolean),
   /** The sizes of the mesh's dimensions, in order. */
   shape: Schema.Record(Schema.String, Schema.Int.check(Schema.isGreaterThan(0))),
   handle: MessageQueues.Handle

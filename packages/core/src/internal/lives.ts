@@ -122,8 +122,9 @@ export const make = (options: Options) => {
               member: member.id,
               incarnation,
               handle,
-              ...seat === undefined ? {} : { joins: true },
-              ...seat ?? { rank: member.rank, shape: roster.mesh.shape, generation: roster.generation }
+              ...seat === undefined
+                ? { rank: member.rank, shape: roster.mesh.shape, generation: roster.generation }
+                : { ...seat, joining: true }
             }
           })
           yield* process.end.pipe(Effect.flatMap((end) => options.ended(life, end)), Effect.forkScoped({ startImmediately: true }))

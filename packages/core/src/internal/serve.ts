@@ -89,7 +89,7 @@ export const run = (
       send
     })
     /** What is known of the epoch that it is in. */
-    let seat = { rank: identity.joins === true ? -1 : identity.rank, shape: identity.shape, members: [] as ReadonlyArray<number> }
+    let seat = { rank: identity.joining === true ? -1 : identity.rank, shape: identity.shape, members: [] as ReadonlyArray<number> }
     const enter = ({ epoch, generation, members, shape }: Epoch): void => {
       const rank = members.indexOf(member)
       seat = { rank, shape, members }
