@@ -6,8 +6,8 @@ import * as Moe from "@phalanx/moe/Moe"
 import * as Effect from "effect/Effect"
 
 /** Model ranks on whatever cluster is provided. */
-export const start = (dp: number, tp = 1, supervision?: Supervision<"dp" | "tp">) =>
-  WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make({ dp, tp }), entry: Moe.entry(), supervision })
+export const start = (dp: number, tp = 1, supervision?: Supervision<"dp" | "tp">, capacity?: number) =>
+  WorkerGroup.make(Moe.Moe, { name: "moe", mesh: Mesh.make({ dp, tp }), entry: Moe.entry(), supervision, capacity })
 
 /** Eight requests of several kinds. */
 export const mixed = ["actor", "black hole", "blorptastic", "happy", "Zürich", "x", "quantum teapot", "Einstein"].map((word) => ({

@@ -5,8 +5,10 @@
 import type { CollectiveAborted } from "@phalanx/core/Collectives"
 import type { CallError } from "@phalanx/core/WorkerError"
 import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Capacity from "@phalanx/elastic/Capacity"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -15,8 +17,11 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as placing from "./internal/placing.ts"
+import { size } from "./internal/size.ts"
 import { end } from "./Model.ts"
-import type { Moe, StepReply } from "./Moe.ts"
+import type { Moe, Slots, StepReply } from "./Moe.ts"
+import * as Placement from "./Placement.ts"
 import * as Sampling from "./Sampling.ts"
 import * as Scheduler from "./Scheduler.ts"
 
@@ -94,7 +99,22 @@ export interface Options {
 export const headword = (word: string): Uint8Array => new TextEncoder().encode(word.endsWith("\n") ? word : `${word}\n`)
 
 /** Bytes the model can hold: byte 0, prompt and output. */
-export const context = 512
+export const context = size.context
+
+/** Who owns what on the ranks, and the moments between two steps at which that can change. */
+export interface Seating {
+  /** Where experts lie now, in the present rank order. */
+  readonly slots: () => Slots
+  /** The requests that run at each coordinate of `dp`. */
+  readonly running: () => ReadonlyArray<ReadonlyArray<number>>
+  /** Runs an effect when all replies are in and no step is out. Steps go on after it. */
+  readonly between: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | GenerationError>
+  /**
+   * Goes on with the membership that the ranks have now, and with these slots. `homes` are the coordinates of `dp` of requests that another owner has got; those of an owner that is gone are
+   * computed anew. Only in `between`.
+   */
+  readonly reseat: (slots: Slots, homes: ReadonlyMap<number, number>) => void
+}
 
 /** The service that writes: many requests at once, each a stream of bytes or a whole text. */
 export class Generator extends Context.Service<Generator, {
@@ -104,6 +124,8 @@ export class Generator extends Context.Service<Generator, {
   readonly generate: (request: Request) => Effect.Effect<Result, PromptError | GenerationError>
   /** Requests running on each owner, and waiting for one. */
   readonly load: Effect.Effect<{ readonly running: ReadonlyArray<number>; readonly waiting: number }>
+  /** For whoever gives the ranks another size: see `ElasticRanks`. */
+  readonly seating: Seating
 }>()("@phalanx/moe/Generator") {}
 
 type StepError = CallError<CollectiveAborted>
@@ -113,6 +135,12 @@ const mostLosses = 10
 /** Who owns requests, by coordinate of `dp`: the member ids of the first of each `tp`. */
 const ownersOf = (ranks: Ranks): ReadonlyArray<number> =>
   ranks.workers.filter((_, rank) => rank % ranks.mesh.shape.tp === 0).map(({ id }) => id)
+
+const membersOf = (ranks: Ranks): ReadonlyArray<number> => ranks.workers.map(({ id }) => id)
+
+/** The experts that lost members had go to those who have fewest. */
+const withoutLost = (slots: Slots, before: ReadonlyArray<number>, after: ReadonlyArray<number>) =>
+  Effect.map(placing.next({ slots, before, after, capacity: Capacity.fit }), ({ to }) => to.layers)
 
 const found = (index: number): number | undefined => index === -1 ? undefined : index
 
@@ -139,6 +167,8 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
     context
   })
   let owners = ownersOf(ranks)
+  let members = membersOf(ranks)
+  let slots: Slots = Array.from({ length: size.layers }, () => Placement.slots(size.experts, members.length))
   const open = new Map<number, Outbox>()
   const work = Latch.makeUnsafe(false)
   let nextId = 0
@@ -174,13 +204,20 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
   })
   const depth = options.ahead === false ? 1 : 2
 
+  const reseat: Seating["reseat"] = (to, homes) => {
+    const now = ownersOf(ranks)
+    scheduler.resize(now.length, owners.map((owner) => found(now.indexOf(owner))), homes)
+    owners = now
+    members = membersOf(ranks)
+    slots = to
+  }
+
   /** A rank was lost. If the group goes on, so do its requests: where their owner still has them from what it holds, else from their bytes so far. */
   const recover = Effect.gen(function*() {
     yield* Fiber.interruptAll(flights.splice(0).map(({ fiber }) => fiber))
-    const now = ownersOf(ranks)
-    if (now.length !== owners.length) scheduler.resize(now.length, owners.map((owner) => found(now.indexOf(owner))))
-    owners = now
-    const missing = yield* ranks.call.recover({ parts: scheduler.kept() })
+    const now = membersOf(ranks)
+    if (now.join() !== members.join()) reseat(yield* withoutLost(slots, members, now), new Map())
+    const missing = yield* ranks.call.recover({ parts: scheduler.kept(), slots })
     scheduler.rollBack(new Set(missing.flat()))
   })
   /** Losses since a step was last whole. Each waits for a restart; many mean that something else is wrong. */
@@ -191,10 +228,25 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
       ? Effect.catch(Effect.raceFirst(ranks.failure, recover), (next) => next._tag === "CallError" ? goOn(next) : Effect.fail(next))
       : Effect.fail(error)
 
+  /** What is to be done between two steps. */
+  const gaps: Array<Effect.Effect<void>> = []
+  const over = Deferred.makeUnsafe<never, GenerationError>()
+  const between: Seating["between"] = <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.suspend(() => {
+      const done = Deferred.makeUnsafe<A, E>()
+      gaps.push(Effect.flatMap(Effect.exit(effect), (exit) => Effect.asVoid(Deferred.done(done, exit))))
+      work.openUnsafe()
+      return Effect.raceFirst(Deferred.await(done), Deferred.await(over))
+    })
+
   yield* Effect.gen(function*() {
     while (true) {
+      if (gaps.length > 0 && flights.length === 0) {
+        yield* gaps.shift()!
+        continue
+      }
       const planned = performance.now()
-      const plan = flights.length < depth ? scheduler.plan() : undefined
+      const plan = gaps.length === 0 && flights.length < depth ? scheduler.plan() : undefined
       if (plan !== undefined) {
         const published = performance.now()
         const fiber = yield* Effect.forkChild(ranks.call.step(plan), { startImmediately: true })
@@ -213,6 +265,7 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
         const cause = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
         broken = new GenerationError({ issue: cause instanceof Error ? cause.message : "the generator has ended", cause })
         for (const outbox of open.values()) Queue.failCauseUnsafe(outbox, Cause.fail(broken))
+        Deferred.doneUnsafe(over, Exit.fail(broken))
         open.clear()
       })
     ),
@@ -269,7 +322,13 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
         else result.finish = event.finish
         return result
       }).pipe(Effect.map(({ bytes, finish }) => ({ bytes: Uint8Array.from(bytes), finish }))),
-    load: Effect.sync(() => ({ running: scheduler.running(), waiting: scheduler.waiting() }))
+    load: Effect.sync(() => ({ running: scheduler.running(), waiting: scheduler.waiting() })),
+    seating: {
+      slots: () => slots,
+      running: () => scheduler.kept().map((part) => part.map(({ id }) => id)),
+      between,
+      reseat
+    }
   })
 })
 

@@ -3,6 +3,7 @@
  * owned by one coordinate of `dp`, whose `tp` ranks split its attention heads; experts are spread over all ranks of both.
  */
 import { CollectiveAborted } from "@phalanx/core/Collectives"
+import * as Worker from "@phalanx/core/Worker"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
@@ -12,6 +13,8 @@ export const Opening = Schema.Struct({
   id: Schema.Int,
   tokens: Schema.Uint8Array,
   maxTokens: Schema.Int,
+  /** How many of the tokens have been computed before, by an owner that is lost. */
+  again: Schema.optionalKey(Schema.Int),
   sampling: Schema.Struct({ temperature: Schema.Finite, seed: Schema.Int })
 })
 export type Opening = typeof Opening.Type
@@ -30,9 +33,28 @@ export type Part = typeof Part.Type
 export const Plan = Schema.Struct({ step: Schema.Int, parts: Schema.Array(Part) })
 export type Plan = typeof Plan.Type
 
+/** Where experts lie: layer by layer the expert in each slot, the slots of a rank together, in rank order; −1 where there is none. */
+export const Slots = Schema.Array(Schema.Array(Schema.Int))
+export type Slots = typeof Slots.Type
+
 /** What is left of the steps after one was lost: by coordinate of `dp`, the requests that go on and how many of their bytes the driver has. */
 export const Recovery = Schema.Struct({
+  slots: Slots,
   parts: Schema.Array(Schema.Array(Schema.Struct({ id: Schema.Int, received: Schema.Int })))
+})
+
+/** What one rank gives others, by their place among all that are concerned in a change of size. */
+export const Gifts = Schema.Struct({
+  experts: Schema.Array(Schema.Struct({ layer: Schema.Int, expert: Schema.Int, to: Schema.Array(Schema.Int) })),
+  /** Requests of which `to` has the positions before `from`; with `whole` it gets the request itself, too, and owns it from the next epoch on. */
+  requests: Schema.Array(Schema.Struct({ id: Schema.Int, from: Schema.Int, to: Schema.Int, whole: Schema.Boolean }))
+})
+export type Gifts = typeof Gifts.Type
+
+/** What a rank has given: bytes in all, and of each request the first position that it has not. */
+export const Given = Schema.Struct({
+  bytes: Schema.Int,
+  positions: Schema.Array(Schema.Tuple([Schema.Int, Schema.Int]))
 })
 
 /** What a rank did in one step. */
@@ -69,7 +91,10 @@ export const Usage = Schema.Struct({
   /** Expert evaluations: rows that this rank's experts processed. */
   expertRows: Schema.Int,
   dropped: Schema.Int,
-  /** Requests whose keys and values it holds. */
+  /** Positions that it has computed more than once, because of a loss. */
+  recomputed: Schema.Int,
+  /** Requests that it has got from another rank, and those that it owns. */
+  inherited: Schema.Int,
   requests: Schema.Int
 })
 export type Usage = typeof Usage.Type
@@ -89,6 +114,14 @@ export class Moe extends RpcGroup.make(
   /** Forgets what the driver has not heard of, and requests that are not named; answers those named that it does not have. */
   Rpc.make("recover", { payload: Recovery, success: Schema.Array(Schema.Int) }),
   Rpc.make("usage", { success: Usage }),
+  /** How many rows each expert was wanted for by this rank's requests, layer by layer, since the worker started. */
+  Rpc.make("load", { success: Schema.Array(Schema.Array(Schema.Int)) }).annotate(Worker.Concurrent, true),
+  /** Gives and takes, all ranks that are concerned at once, while steps go on. */
+  Rpc.make("give", { payload: Gifts, success: Given, error: CollectiveAborted }).annotate(Worker.Concurrent, true),
+  /** Says where experts will lie in an epoch to come; answers how many of its own the rank had to read from the file. */
+  Rpc.make("expect", { payload: { epoch: Schema.Int, slots: Slots }, success: Schema.Int }).annotate(Worker.Concurrent, true),
+  /** The epoch that was expected does not come: whatever was given for it is dropped. */
+  Rpc.make("forget").annotate(Worker.Concurrent, true),
   /** Logits after the request's last byte, for comparing with the reference; computed alone, touching no request. */
   Rpc.make("logits", { payload: { tokens: Schema.Uint8Array, chunk: Schema.Int }, success: Schema.Array(Schema.Finite) })
 ) {}

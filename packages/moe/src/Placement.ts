@@ -8,3 +8,12 @@ export const owner = (expert: number, experts: number, ranks: number): number =>
 /** The experts that a rank of `ranks` holds, in order. Ranks beyond the number of experts hold none. */
 export const resident = (rank: number, experts: number, ranks: number): ReadonlyArray<number> =>
   Array.from({ length: experts }, (_, e) => e).filter((e) => owner(e, experts, ranks) === rank)
+
+/** The same as slots: of one layer, those of a rank together, as many for each; −1 where a rank has one expert fewer than others. */
+export const slots = (experts: number, ranks: number): ReadonlyArray<number> => {
+  const width = Math.ceil(experts / ranks)
+  return Array.from({ length: ranks }, (_, rank) => {
+    const own = resident(rank, experts, ranks)
+    return Array.from({ length: width }, (_, slot) => own[slot] ?? -1)
+  }).flat()
+}

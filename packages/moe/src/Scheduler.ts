@@ -58,9 +58,9 @@ export interface Scheduler {
   readonly rollBack: (lost: ReadonlySet<number>) => void
   /**
    * Goes on with another number of owners. `moved` has for each former coordinate of `dp` the one that its owner has now, or `undefined` if it is gone: its requests are opened again, as those
-   * of `rollBack` are.
+   * of `rollBack` are, unless `homes` has another owner for them, which has what the former one had. Only between two steps, when all replies are in.
    */
-  readonly resize: (dp: number, moved: ReadonlyArray<number | undefined>) => void
+  readonly resize: (dp: number, moved: ReadonlyArray<number | undefined>, homes?: ReadonlyMap<number, number>) => void
   /** Requests running at each coordinate of `dp`. */
   readonly running: () => ReadonlyArray<number>
   /** Requests submitted that no plan has opened yet. */
@@ -142,7 +142,8 @@ export const make = (owners: number, limits: Limits): Scheduler => {
       if (!lost(request)) continue
       const { bytes, opening } = request
       running.delete(id)
-      again.push({ ...opening, tokens: Uint8Array.of(...opening.tokens, ...bytes), maxTokens: opening.maxTokens - bytes.length })
+      const tokens = Uint8Array.of(...opening.tokens, ...bytes)
+      again.push({ ...opening, tokens, maxTokens: opening.maxTokens - bytes.length, again: Math.min(request.planned, tokens.length) })
     }
     queue.unshift(...again)
   }
@@ -175,10 +176,16 @@ export const make = (owners: number, limits: Limits): Scheduler => {
       return kept
     },
     rollBack,
-    resize: (size, moved) => {
+    resize: (size, moved, homes = new Map()) => {
       dp = size
-      openAgain((request) => moved[request.dp] === undefined)
-      for (const request of running.values()) request.dp = moved[request.dp]!
+      const home = ({ dp, id }: { readonly dp: number; readonly id: number }): number | undefined => homes.get(id) ?? moved[dp]
+      openAgain(({ dp, opening: { id } }) => home({ dp, id }) === undefined)
+      for (const [id, request] of running) request.dp = home({ dp: request.dp, id })!
+      // An owner that is gone has forgotten what is to be closed.
+      for (const close of closing.splice(0)) {
+        const at = home(close)
+        if (at !== undefined) closing.push({ id: close.id, dp: at })
+      }
     },
     running: counts,
     waiting: () => queue.length

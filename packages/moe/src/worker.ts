@@ -2,13 +2,15 @@
  * A rank of the model: computes its share of each step, with the other ranks, and keeps its requests' state. It reads its own experts' bytes and nobody else's.
  */
 import { Collectives, type Communicator } from "@phalanx/core/Collectives"
-import * as Mesh from "@phalanx/core/Mesh"
+import type * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"
 import * as Effect from "effect/Effect"
 import * as Engine from "./Engine.ts"
 import * as exchange from "./internal/exchange.ts"
+import * as parcel from "./internal/parcel.ts"
+import * as seats from "./internal/seat.ts"
 import { end, topK } from "./Model.ts"
-import { Moe, type Opening } from "./Moe.ts"
+import { Moe, type Opening, type Slots } from "./Moe.ts"
 import * as Placement from "./Placement.ts"
 import * as Sampling from "./Sampling.ts"
 
@@ -17,20 +19,10 @@ interface Held {
   readonly opening: Opening
   /** Bytes known: byte 0, prompt, and what was sampled. */
   readonly tokens: Array<number>
+  /** Positions that steps have begun to compute, and have computed. */
   taken: number
+  computed: number
   sampled: number
-}
-
-/** What a rank is in one epoch of its group. */
-interface Seat {
-  readonly epoch: number
-  readonly dp: number
-  readonly tp: number
-  /** The ranks of its `tp`. */
-  readonly peers: Communicator
-  readonly layout: exchange.Layout
-  /** The experts that it holds, of every layer. */
-  readonly resident: ReadonlyArray<number>
 }
 
 /** Milliseconds that one step has waited for other ranks. */
@@ -41,6 +33,8 @@ interface Clock {
 /** Milliseconds of the machine's monotonic clock. */
 const now = (): number => Number(process.hrtime.bigint()) / 1e6
 
+const same = (a: seats.Slots, b: seats.Slots): boolean => a.length === b.length && a.every((layer, i) => layer.join() === b[i]!.join())
+
 const weights = new URL(import.meta.url).searchParams.get("weights")
 
 /** The worker that serves `Moe` as one rank of a mesh of `dp` × `tp`; the parameter `weights` of its URL names another file of weights. */
@@ -49,43 +43,77 @@ export default Worker.make(
   Moe.toLayer(Effect.gen(function*() {
     const self = yield* Worker.Self
     const world = yield* Collectives
-    /** What this rank is in one epoch. Its share of the heads never changes: tp is no dimension that grows or shrinks. */
-    const seatNow = (experts: number, width: number): Seat => {
-      const { dp, tp } = Mesh.place(self.mesh as Mesh.Mesh<"dp" | "tp">, self.rank).coordinates
-      const tpSize = self.mesh.shape.tp!
-      const ranks = self.worldSize
-      return {
-        epoch: self.epoch,
-        dp,
-        peers: world.split(Array.from({ length: tpSize }, (_, t) => dp * tpSize + t)),
-        layout: { ranks, tp: tpSize, index: self.rank, width, owner: (expert) => Placement.owner(expert, experts, ranks) },
-        resident: Placement.resident(self.rank, experts, ranks),
-        tp
-      }
-    }
+    // Its share of the heads never changes: tp is no dimension that grows or shrinks.
     const { tp } = yield* Worker.coordinates("dp", "tp")
     const engine = yield* Engine.make({
       rank: self.rank,
       ranks: self.worldSize,
       tp: { index: tp, size: self.mesh.shape.tp! },
+      // One that joins gets its experts from those that have them.
+      ...(self.joining ? { experts: [] } : {}),
       ...(weights === null ? {} : { file: new URL(weights) })
     })
     const { context, d_model: width, n_experts, n_layers } = engine.config
-    let seat = seatNow(n_experts, width)
-    /** Takes its place in the present epoch: reads the experts that nobody else holds any more, and lets go of those that others hold now. */
-    const settle = Effect.gen(function*() {
-      if (seat.epoch === self.epoch) return
-      const next = seatNow(n_experts, width)
-      for (let layer = 0; layer < n_layers; layer++) {
-        for (const expert of seat.resident) if (!next.resident.includes(expert)) engine.dropExpert(layer, expert)
-        for (const expert of next.resident) yield* engine.loadExpert(layer, expert)
+    const layers = Array.from({ length: n_layers }, (_, layer) => layer)
+    const take = (slots: seats.Slots): seats.Seat =>
+      seats.make({ epoch: self.epoch, rank: self.rank, mesh: self.mesh as Mesh.Mesh<"dp" | "tp">, slots, width })
+    /** The ranks of its `tp`, split once an epoch. */
+    let peers: { readonly epoch: number; readonly communicator: Communicator } | undefined
+    const peersNow = (): Communicator => {
+      const size = self.mesh.shape.tp!
+      if (peers?.epoch !== self.epoch) {
+        peers = { epoch: self.epoch, communicator: world.split(Array.from({ length: size }, (_, t) => seat.dp * size + t)) }
       }
-      seat = next
-    })
+      return peers.communicator
+    }
+    const initial = (): seats.Slots => layers.map(() => Placement.slots(n_experts, self.worldSize))
+    let seat = take(initial())
+    /** Where experts will lie in an epoch to come. */
+    let expected: { readonly epoch: number; readonly slots: Slots } | undefined
+
     const requests = new Map<number, Held>()
+    /** What becomes this rank's with the next epoch, and what is no longer. */
+    const arrived = new Map<number, Held>()
+    const handed = new Set<number>()
     let steps = 0
     let expertRows = 0
     let dropped = 0
+    let recomputed = 0
+    let inherited = 0
+    /** How often each expert was wanted by this rank's rows. */
+    const routed = layers.map(() => Array.from({ length: n_experts }, () => 0))
+
+    /** Holds the experts of these slots, and tells how many of them had to be read from the file. */
+    const load = Effect.fnUntraced(function*(resident: ReadonlyArray<ReadonlySet<number>>) {
+      let missing = 0
+      for (const layer of layers) {
+        for (const expert of resident[layer]!) {
+          if (engine.holds(layer, expert)) continue
+          missing++
+          yield* engine.loadExpert(layer, expert)
+        }
+      }
+      return missing
+    })
+    const dropOthers = (resident: ReadonlyArray<ReadonlySet<number>>): void => {
+      const { experts, slots } = engine.stats()
+      for (const layer of layers) for (const expert of experts[layer]!) if (!resident[layer]!.has(expert)) engine.dropExpert(layer, expert)
+      for (const id of slots) if (id >= 0 && !requests.has(id)) engine.release(id)
+    }
+    /** Takes its place in the present epoch, with what it was given for it; reads the experts that nobody gave, and lets go of those that others hold now. */
+    const settle = Effect.fnUntraced(function*(slots?: seats.Slots) {
+      if (seat.epoch === self.epoch && (slots === undefined || same(slots, seat.slots))) return
+      const next = take(slots ?? (expected?.epoch === self.epoch ? expected.slots : initial()))
+      yield* load(next.resident)
+      for (const id of handed) requests.delete(id)
+      for (const [id, held] of arrived) requests.set(id, held)
+      inherited += arrived.size
+      handed.clear()
+      arrived.clear()
+      expected = undefined
+      seat = next
+      dropOthers(next.resident)
+    })
 
     /** The experts held here, on what all ranks ask of them: an expert's rows together, whoever sent them. */
     const answer = (layer: number, messages: ReadonlyArray<Uint8Array>): ReadonlyArray<Float32Array> => {
@@ -123,15 +151,17 @@ export default Worker.make(
           })
         })
 
-      const { layout, peers } = seat
+      const { layouts } = seat
       if (rows.length > 0) engine.embed(rows)
-      for (let layer = 0; layer < n_layers; layer++) {
+      for (const layer of layers) {
+        const layout = layouts[layer]!
         if (rows.length > 0) {
           const own = engine.attention(layer)
           if (layout.tp === 1) engine.afterAttention()
-          else engine.afterAttention(yield* waiting(peers.allGather(new Uint8Array(own.slice().buffer))))
+          else engine.afterAttention(yield* waiting(peersNow().allGather(new Uint8Array(own.slice().buffer))))
         }
         const route = rows.length > 0 ? engine.route(layer) : undefined
+        for (const expert of route?.experts ?? []) routed[layer]![expert]!++
         if (layout.ranks === 1) {
           expertRows += rows.length * topK
           engine.local(layer)
@@ -168,10 +198,12 @@ export default Worker.make(
       step: ({ parts }) =>
         Effect.gen(function*() {
           const began = now()
+          yield* Effect.orDie(settle())
           const part = parts[seat.dp]!
           for (const id of part.close) close(id)
           for (const opening of part.open) {
-            requests.set(opening.id, { opening, tokens: [...opening.tokens], taken: 0, sampled: 0 })
+            requests.set(opening.id, { opening, tokens: [...opening.tokens], taken: 0, computed: 0, sampled: 0 })
+            recomputed += opening.again ?? 0
           }
           const rows: Array<Engine.Row> = []
           const sampling: Array<{ readonly id: number; readonly request: Held; readonly row: number }> = []
@@ -190,6 +222,10 @@ export default Worker.make(
           }
           const clock: Clock = { waited: 0 }
           const logits = yield* forward(rows, sampling.map(({ row }) => row), clock)
+          for (const { id } of part.run) {
+            const request = requests.get(id)
+            if (request !== undefined) request.computed = request.taken
+          }
           const tokens = sampling.map(({ id, request }, i) => {
             const byte = Sampling.choose(logits.subarray(i * 256, (i + 1) * 256), request.opening.sampling, request.tokens.length)
             advance(id, request, byte)
@@ -200,8 +236,8 @@ export default Worker.make(
           const { waited } = clock
           return { tokens: tp === 0 ? tokens : [], dropped: missing, began, ended: now(), waited }
         }),
-      recover: ({ parts }) =>
-        Effect.map(settle, () => {
+      recover: ({ parts, slots }) =>
+        Effect.map(settle(slots), () => {
           const kept = new Map(parts[seat.dp]!.map(({ id, received }) => [id, received]))
           for (const id of requests.keys()) if (!kept.has(id)) close(id)
           const missing: Array<number> = []
@@ -215,11 +251,59 @@ export default Worker.make(
             request.tokens.length = request.opening.tokens.length + received
             request.sampled = received
             // Its keys and values are written again from there, and are the same.
-            request.taken = received === 0 ? 0 : request.tokens.length - 1
+            const taken = received === 0 ? 0 : request.tokens.length - 1
+            recomputed += Math.max(0, request.taken - taken)
+            request.taken = request.computed = taken
           }
           return missing
         }).pipe(Effect.orDie),
-      usage: () => Effect.map(world.traffic, (sent) => ({ steps, sent, expertRows, dropped, requests: requests.size })),
+      usage: () =>
+        Effect.map(world.traffic, (sent) => ({ steps, sent, expertRows, dropped, recomputed, inherited, requests: requests.size })),
+      load: () => Effect.succeed(routed),
+      give: ({ experts, requests: moves }) =>
+        Effect.suspend(() => {
+          const gifts = world.ranks.map(() => [] as Array<parcel.Item>)
+          for (const { expert, layer, to } of experts) {
+            const bytes = engine.expertBytes(layer, expert)
+            for (const other of to) gifts[other]!.push({ label: { _tag: "Expert", layer, expert, bytes: bytes.length }, bytes })
+          }
+          const positions: Array<readonly [number, number]> = []
+          for (const { from, id, to, whole } of moves) {
+            const held = requests.get(id)
+            if (held === undefined) continue
+            const { computed, opening, sampled, taken, tokens } = held
+            const bytes = computed > from ? engine.readKv(id, from, computed) : new Uint8Array(0)
+            positions.push([id, Math.max(from, computed)])
+            gifts[to]!.push({ label: { _tag: "Positions", id, from, bytes: bytes.length }, bytes })
+            if (!whole) continue
+            gifts[to]!.push({ label: { _tag: "Request", held: { opening, sampled, taken, tokens }, bytes: 0 }, bytes: new Uint8Array(0) })
+            handed.add(id)
+          }
+          const parcels = gifts.map(parcel.pack)
+          return Effect.map(world.allToAll(parcels), (received) => {
+            for (const { bytes, label } of received.flatMap(parcel.unpack)) {
+              if (label._tag === "Expert") engine.putExpert(label.layer, label.expert, bytes)
+              else if (label._tag === "Request") {
+                const { held } = label
+                arrived.set(held.opening.id, { ...held, tokens: [...held.tokens], computed: held.taken })
+              } else if (bytes.length > 0) engine.writeKv(label.id, label.from, bytes)
+            }
+            return { bytes: parcels.reduce((sum, { length }) => sum + length, 0), positions }
+          })
+        }),
+      expect: ({ epoch, slots }) =>
+        Effect.suspend(() => {
+          expected = { epoch, slots }
+          // Of the next epoch, in which this call is answered by its members at the ranks that they will have.
+          return Effect.orDie(load(slots.map((layer) => seats.held(layer, world.index, world.ranks.length))))
+        }),
+      forget: () =>
+        Effect.sync(() => {
+          expected = undefined
+          handed.clear()
+          arrived.clear()
+          dropOthers(seat.resident)
+        }),
       logits: ({ chunk, tokens }) =>
         Effect.gen(function*() {
           let logits = new Float32Array(0)

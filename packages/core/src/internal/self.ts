@@ -23,6 +23,8 @@ export class Self extends Context.Service<Self, {
   readonly worldSize: number
   readonly epoch: number
   readonly mesh: Mesh.Any
+  /** It is to join its group with the next epoch: `rank` and `mesh` are those that it is to have. */
+  readonly joining: boolean
   /** The present membership, and each later one. */
   readonly changes: Stream.Stream<Membership>
 }>()("@phalanx/core/Worker/Self") {}

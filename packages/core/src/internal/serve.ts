@@ -32,6 +32,7 @@ export const run = (
     const { incarnation, member } = identity
     let fence = fenceOf(identity.secret, identity.epoch)
     let membership: Membership = { epoch: identity.epoch, rank: identity.rank, mesh: Mesh.make(identity.shape) }
+    let { joining = false } = identity
     const memberships = yield* SubscriptionRef.make(membership)
     const queues = yield* MessageQueues.MessageQueues
     const context = yield* Effect.context<never>()
@@ -98,6 +99,7 @@ export const run = (
       send({ kind: Kind.Entered })
       // One that has left answers what it was asked before, until its driver ends it.
       if (rank >= 0) {
+        joining = false
         membership = { epoch, rank, mesh: Mesh.make(shape) }
         group.enter(generation)
         Effect.runSyncWith(context)(SubscriptionRef.set(memberships, membership))
@@ -149,6 +151,9 @@ export const run = (
       },
       get mesh() {
         return membership.mesh
+      },
+      get joining() {
+        return joining
       },
       changes: SubscriptionRef.changes(memberships)
     }

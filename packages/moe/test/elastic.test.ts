@@ -1,0 +1,122 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cluster from "@phalanx/core/Cluster"
+import * as Supervision from "@phalanx/core/Supervision"
+import type { Request, Resizable } from "@phalanx/elastic/Resizable"
+import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
+import * as Generator from "@phalanx/moe/Generator"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { start } from "../../../test/harness/outcome.ts"
+
+const words = ["actor", "black hole", "blorptastic", "happy", "Zürich", "x", "quantum teapot", "Einstein", "hack", "river", "go", "moon"]
+const wanted = [...words, ...words.slice(0, 4)].map((word, i) => ({
+  prompt: Generator.headword(word),
+  maxTokens: 60 + 5 * i,
+  sampling: { temperature: i % 2 === 0 ? 0 : 0.7, seed: i }
+}))
+
+/** One change of size by the steps of its operation, without a journal. */
+const scale = Effect.fnUntraced(function*(group: Resizable["Service"], request: Request, operation = "test") {
+  const from = yield* group.serving
+  const resize = { operation, request, from, epoch: from.epoch + 1, report: () => Effect.void }
+  yield* group.prepare(resize)
+  yield* group.copy(resize)
+  yield* group.ready(resize)
+  const committed = yield* group.commit(resize)
+  yield* group.retire(resize)
+  return committed
+})
+
+const few = wanted.slice(0, 6).map((request) => ({ ...request, maxTokens: 32 }))
+const write = (generator: Generator.Generator["Service"], requests: typeof wanted) =>
+  Effect.forEach(requests, generator.generate, { concurrency: "unbounded" })
+const undisturbed = (requests: typeof wanted) =>
+  Effect.scoped(
+    Effect.flatMap(start(1), (ranks) => Effect.flatMap(Generator.make({ ranks, requests: 16 }), (generator) => write(generator, requests)))
+  )
+
+describe("ranks that change their number", () => {
+  for (const tp of [1, 2]) {
+    it.live(`MO-11: grow and shrink while they write: every text is the same, nothing is computed twice (tp ${tp})`, () =>
+      Effect.scoped(Effect.gen(function*() {
+        const expected = tp === 1 ? yield* undisturbed(wanted) : undefined
+        const ranks = yield* start(2, tp, undefined, 6 * tp)
+        const generator = yield* Generator.make({ ranks })
+        const group = ElasticRanks.make({ ranks, generator, bandwidth: 1e9 })
+        const counts = wanted.map(() => 0)
+        const texts = wanted.map((request, i) =>
+          generator.stream(request).pipe(
+            Stream.tap(() => Effect.sync(() => counts[i]!++)),
+            Stream.runCollect
+          )
+        )
+        const all = yield* Effect.forkChild(Effect.all(texts, { concurrency: "unbounded" }), { startImmediately: true })
+        const sizes: Array<ReadonlyArray<number>> = []
+        const requests = tp === 1
+          ? [{ to: { dp: 4, tp } }, { leave: [0] }, { to: { dp: 1, tp } }, { to: { dp: 2, tp } }]
+          : [{ to: { dp: 3, tp } }, { leave: [0, 1] }]
+        for (const request of requests) {
+          const before = [...counts]
+          yield* scale(group, request)
+          sizes.push((yield* generator.load).running)
+          const written = () => counts.filter((n, i) => n > before[i]!).length >= Math.min(8, generator.seating.running().flat().length)
+          while (!written()) yield* Effect.yieldNow
+        }
+        const outcomes = (yield* Fiber.join(all)).map((events) => events.map((event) => event._tag === "Byte" ? event.byte : -1))
+        if (expected !== undefined) {
+          assert.deepStrictEqual(outcomes.map((bytes) => bytes.slice(0, -1)), expected.map(({ bytes }) => [...bytes]))
+        }
+        const usage = yield* ranks.call.usage()
+        for (const { recomputed, requests } of usage) assert.deepStrictEqual([recomputed, requests], [0, 0])
+        // Running requests are spread evenly at once: those of owners that left, and a part for those that joined.
+        for (const running of sizes) assert.isAtMost(Math.max(...running) - Math.min(...running), 2)
+        assert.isAbove(usage.reduce((sum, { inherited }) => sum + inherited, 0), 0)
+      })).pipe(Effect.provide(Cluster.layerMemory)))
+  }
+
+  it.live("MO-12: go on as they were when a change is called off, and can then be changed", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const expected = yield* undisturbed(few)
+      const ranks = yield* start(2, 1, undefined, 6)
+      const generator = yield* Generator.make({ ranks })
+      const group = ElasticRanks.make({ ranks, generator, bandwidth: 1e9 })
+      const all = yield* Effect.forkChild(write(generator, few), {
+        startImmediately: true
+      })
+      const from = yield* group.serving
+      const resize = { operation: "off", request: { to: { dp: 3, tp: 1 } }, from, epoch: 1, report: () => Effect.void }
+      yield* group.prepare(resize)
+      yield* group.copy(resize)
+      yield* group.ready(resize)
+      yield* group.abort(resize)
+      yield* group.abort(resize)
+      assert.isTrue((yield* Effect.flip(group.commit(resize))).final)
+      assert.deepStrictEqual(yield* group.serving, from)
+      yield* scale(group, { to: { dp: 4, tp: 1 } })
+      assert.deepStrictEqual(yield* Fiber.join(all), expected)
+      for (const { recomputed, requests } of yield* ranks.call.usage()) assert.deepStrictEqual([recomputed, requests], [0, 0])
+    })).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-12: are changed all the same by a commit that a death has spoilt, past the point of no return", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const expected = yield* undisturbed(few)
+      const ranks = yield* start(2, 1, Supervision.restart({ max: 9, per: "1 minute", backoff: "1 millis" }), 6)
+      const generator = yield* Generator.make({ ranks })
+      const group = ElasticRanks.make({ ranks, generator, bandwidth: 1e9 })
+      const all = yield* Effect.forkChild(write(generator, few), {
+        startImmediately: true
+      })
+      const from = yield* group.serving
+      const resize = { operation: "on", request: { to: { dp: 3, tp: 1 } }, from, epoch: 1, report: () => Effect.void }
+      yield* group.prepare(resize)
+      yield* group.copy(resize)
+      yield* group.ready(resize)
+      yield* ranks.kill(1)
+      yield* Stream.runHead(Stream.filter(ranks.events, ({ _tag }) => _tag === "Restarted"))
+      yield* Effect.retry(group.commit(resize), { while: ({ final }) => !final })
+      yield* group.retire(resize)
+      assert.deepStrictEqual((yield* group.serving).shape, { dp: 3, tp: 1 })
+      assert.deepStrictEqual(yield* Fiber.join(all), expected)
+    })).pipe(Effect.provide(Cluster.layerMemory)))
+})
