@@ -14,18 +14,21 @@ import { Mortal } from "./workers/Mortal.ts"
 /** A group of ranks to be lost. */
 export type Group = WorkerGroup.WorkerGroup<typeof Mortal, "rank">
 
-/** Starts a group on this machine's processes, which may be a keeper's. However many ranks die one after the other, each is started again at once. */
-export const start = (
-  ranks: number,
-  { heartbeat, keeper = false }: { readonly heartbeat?: WorkerGroup.Heartbeat | undefined; readonly keeper?: boolean } = {}
-) =>
+/** Starts a group on whatever cluster there is. However many ranks die one after the other, each is started again at once. */
+export const group = (ranks: number, heartbeat?: WorkerGroup.Heartbeat | undefined) =>
   WorkerGroup.make(Mortal, {
     mesh: Mesh.make({ rank: ranks }),
     entry: new URL("./workers/mortalWorker.ts", import.meta.url),
     name: "bench",
     supervision: Supervision.restart({ max: 1000, per: "1 milli" }),
     heartbeat
-  }).pipe(Effect.provide(keeper ? NodeCluster.layerWith({ keeper: {} }) : NodeCluster.layer))
+  })
+
+/** Starts one on this machine's processes, which may be a keeper's. */
+export const start = (
+  ranks: number,
+  { heartbeat, keeper = false }: { readonly heartbeat?: WorkerGroup.Heartbeat | undefined; readonly keeper?: boolean } = {}
+) => group(ranks, heartbeat).pipe(Effect.provide(keeper ? NodeCluster.layerWith({ keeper: {} }) : NodeCluster.layer))
 
 /** A signal to one rank's process, and the death that the call in flight to it tells. */
 export interface Struck {
@@ -36,9 +39,14 @@ export interface Struck {
   readonly at: number
 }
 
-/** Sends a signal to a rank that has a call in flight; resolves when the call has failed with that rank's death. */
+/** Sends a signal to a rank that has a call in flight, or to what it depends on; resolves when the call has failed with that rank's death. */
 export const strike = Effect.fnUntraced(
-  function*(group: Group, rank: number, signal: NodeJS.Signals): Effect.fn.Return<Struck, SystemFailed> {
+  function*(
+    group: Group,
+    rank: number,
+    signal: NodeJS.Signals,
+    victim: (worker: number) => number = (worker) => worker
+  ): Effect.fn.Return<Struck, SystemFailed> {
     const call = yield* Effect.forkChild(
       Effect.map(Effect.flip(group.at(rank).call.hold()), (error) => ({ error, at: performance.now() })),
       {
@@ -47,8 +55,9 @@ export const strike = Effect.fnUntraced(
     )
     // Its rank has the call when it has answered the one after it.
     yield* Effect.mapError(group.at(rank).call.hello({ n: 0 }), failed)
+    const pid = victim(group.workers[rank]!.pid!)
     const start = performance.now()
-    process.kill(group.workers[rank]!.pid!, signal)
+    process.kill(pid, signal)
     const { at, error: { reason } } = yield* Effect.mapError(Fiber.join(call), failed)
     if (reason._tag !== "WorkerDied") return yield* new SystemFailed({ system: "phalanx", issue: `a call ended in ${reason._tag}` })
     return { died: reason, millis: at - start, at }

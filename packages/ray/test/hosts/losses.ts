@@ -86,6 +86,7 @@ const signal = (pids: ReadonlyArray<number>, name: NodeJS.Signals) =>
   })
 const raylet = (host: number) => Hosts.processes("raylet/raylet", `--node_ip_address=${Hosts.address(host)}`)
 
+/** Each gives how many milliseconds a loss took to be told, by what was lost. */
 export const losses = [
   {
     name: "RY-3: a worker and an agent on another host are told, and started again there",
@@ -95,14 +96,16 @@ export const losses = [
       yield* equal(worker.now, worker.host)
       const agent = yield* loses(group, (host) => signal(agentsOn(host), "SIGKILL"), 5000)
       yield* equal(agent.now, agent.host)
-    }).pipe(Effect.scoped, Effect.andThen(clean))
+      return { worker: worker.millis, agent: agent.millis }
+    }).pipe(Effect.scoped, Effect.tap(clean))
   },
   {
     name: "RY-3: the bridge is told, and every rank is started again by the next one",
     run: Effect.gen(function*() {
       const group = yield* apart(scouts(2, restarting))
-      yield* loses(group, () => signal(Hosts.processes("python/bridge.py"), "SIGKILL"), 5000)
-    }).pipe(Effect.scoped, Effect.andThen(clean))
+      const { millis } = yield* loses(group, () => signal(Hosts.processes("python/bridge.py"), "SIGKILL"), 5000)
+      return { bridge: millis }
+    }).pipe(Effect.scoped, Effect.tap(clean))
   },
   {
     name: "RY-5: a driver on another host than the head's has rank 0 beside it, and leaves nothing when it is killed",
@@ -124,36 +127,38 @@ export const losses = [
       yield* equal([workers.length, Hosts.space(workers[0]!) === Hosts.space(pid!)], [2, true])
       yield* signal(Hosts.processes("fixtures/driver.ts").filter((other) => other !== driver.pid), "SIGKILL")
       yield* eventually("its workers are gone", Effect.sync(() => Hosts.processes("phalanx driven-").length === 0), 2000)
-    }).pipe(Effect.scoped, Effect.andThen(clean))
+    }).pipe(Effect.scoped, Effect.tap(clean))
   },
   {
     name: "RY-3: a node whose raylet is killed is told, and its rank goes on on another host",
     run: Effect.gen(function*() {
       const { start } = yield* Three
       const group = yield* apart(scouts(2, restarting))
-      const { host, now } = yield* loses(group, (host) => signal(raylet(host), "SIGKILL"), 20_000)
+      const { host, millis, now } = yield* loses(group, (host) => signal(raylet(host), "SIGKILL"), 20_000)
       yield* equal([host === now, now === 1], [false, false])
       yield* start(host)
       yield* whole
-    }).pipe(Effect.scoped, Effect.andThen(clean))
+      return { node: millis }
+    }).pipe(Effect.scoped, Effect.tap(clean))
   },
   {
     name: "RY-3: a host that is lost with its network is told, and its rank goes on on another host",
     run: Effect.gen(function*() {
       const { kill, start } = yield* Three
       const group = yield* apart(scouts(2, restarting))
-      const { host, now } = yield* loses(group, kill, 20_000)
+      const { host, millis, now } = yield* loses(group, kill, 20_000)
       yield* equal([host === now, now === 1], [false, false])
       yield* start(host)
       yield* whole
-    }).pipe(Effect.scoped, Effect.andThen(clean))
+      return { host: millis }
+    }).pipe(Effect.scoped, Effect.tap(clean))
   },
   {
     name: "RY-3: a host that is cut off is told, its rank goes on on another host, and what it says when it is back is fenced",
     run: Effect.gen(function*() {
       const { start } = yield* Three
       const group = yield* apart(scouts(2, restarting))
-      const { host, now } = yield* loses(group, Hosts.cut, 30_000)
+      const { host, millis, now } = yield* loses(group, Hosts.cut, 30_000)
       yield* equal([host === now, now === 1], [false, false])
       yield* Hosts.heal(host)
       yield* equal((yield* group.call.place()).map(({ node }) => node), [1, now].map(Hosts.address))
@@ -161,7 +166,8 @@ export const losses = [
       yield* eventually("one life of rank 1 is left", Effect.sync(() => Hosts.processes("phalanx scouts-", "rank 1").length === 1))
       yield* start(host)
       yield* whole
-    }).pipe(Effect.scoped, Effect.andThen(clean))
+      return { link: millis }
+    }).pipe(Effect.scoped, Effect.tap(clean))
   },
   {
     name: "RY-4: a control service that is lost is an error of who starts something, and lets go on what runs",

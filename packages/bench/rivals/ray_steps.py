@@ -1,0 +1,84 @@
+"""Steps of a group by one call of a Ray actor for each rank, as executors on Ray did them before message queues.
+
+An actor hands what it gets to its rank's worker, at a socket, and the answer back. Standard input brings a letter, a length and bytes: `S` has all ranks make a step,
+and their answers follow, in the order of steps; `B` times that many fan-outs of 256 bytes to the same actors, which answer at once, and answers with the
+times in microseconds. A dot is said when all actors are connected. The end of standard input is the end. Arguments: the word `phalanx`, the cluster's address, the sockets.
+"""
+import asyncio
+import collections
+import json
+import os
+import queue
+import struct
+import sys
+import threading
+import time
+
+out = os.fdopen(os.dup(1), "wb", buffering=0)
+os.dup2(2, 1)
+
+import ray  # noqa: E402  (what it prints at its import belongs to standard error)
+
+
+@ray.remote(num_cpus=0)
+class Rank:
+    async def connect(self, path):
+        self.waiting = collections.deque()
+        reader, self.writer = await asyncio.open_unix_connection(path)
+        self.reading = asyncio.ensure_future(self.read(reader))
+
+    async def read(self, reader):
+        try:
+            while True:
+                (length,) = struct.unpack("<I", await reader.readexactly(4))
+                self.waiting.popleft().set_result(await reader.readexactly(length))
+        finally:
+            for answer in self.waiting:
+                answer.set_exception(ConnectionError("the worker is gone"))
+
+    async def step(self, data):
+        # Written before anything is waited for, so that steps reach the worker in the order of the calls, and one may wait there for the one before it.
+        self.writer.write(struct.pack("<I", len(data)) + data)
+        answer = asyncio.get_running_loop().create_future()
+        self.waiting.append(answer)
+        return await answer
+
+    async def echo(self, data):
+        return data
+
+
+def answer(asked):
+    """Answers in the order of what was asked: a step's calls are under way, a fan-out to be timed begins when it is its turn."""
+    try:
+        while True:
+            it = asked.get()
+            for data in [time_echo(it)] if isinstance(it, int) else ray.get(it):
+                out.write(struct.pack("<I", len(data)) + data)
+    except Exception as error:
+        print(error, file=sys.stderr)
+        os._exit(1)
+
+
+def time_echo(count):
+    times, data = [], bytes(256)
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        ray.get([rank.echo.remote(data) for rank in ranks])
+        times.append((time.perf_counter_ns() - began) / 1000)
+    return json.dumps(times).encode()
+
+
+ray.init(address=sys.argv[2], log_to_driver=False, logging_level="ERROR")
+ranks = [Rank.remote() for _ in sys.argv[3:]]
+ray.get([rank.connect.remote(path) for rank, path in zip(ranks, sys.argv[3:])])
+out.write(b".")
+asked = queue.SimpleQueue()
+threading.Thread(target=answer, args=(asked,), daemon=True).start()
+while head := sys.stdin.buffer.read(5):
+    kind, length = struct.unpack("<cI", head)
+    if kind == b"S":
+        data = sys.stdin.buffer.read(length)
+        asked.put([rank.step.remote(data) for rank in ranks])
+    else:
+        asked.put(length)
+os._exit(0)

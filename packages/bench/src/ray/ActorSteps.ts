@@ -1,0 +1,79 @@
+/**
+ * Steps by one call of a Ray actor for each rank (`rivals/ray_steps.py`), for comparison. The actors' driver issues calls as soon as they are asked for and answers them in
+ * order, so that a step can be under way while the one before it runs, as it can by a queue.
+ */
+import type * as Generator from "@phalanx/moe/Generator"
+import type { Plan, StepReply } from "@phalanx/moe/Moe"
+import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import process from "node:process"
+import { fileURLToPath } from "node:url"
+import { deserialize, serialize } from "node:v8"
+import { SystemFailed } from "../Driver.ts"
+import * as Pieces from "./Pieces.ts"
+
+const script = fileURLToPath(new URL("../../rivals/ray_steps.py", import.meta.url))
+
+/** Where the actors are to be, and the socket of each rank's worker. */
+export interface Options {
+  readonly python: string
+  readonly address: string
+  readonly token: string
+  readonly sockets: ReadonlyArray<string>
+}
+
+const failed = (issue: string) => new SystemFailed({ system: "actor calls", issue })
+
+/** Starts the actors; they are gone when the scope ends. */
+export const make = Effect.fn("ActorSteps.make")(function*({ address, python, sockets, token }: Options) {
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(python, [script, "phalanx", address, ...sockets], {
+        stdio: ["pipe", "pipe", "inherit"],
+        env: { ...process.env, RAY_AUTH_MODE: "token", RAY_AUTH_TOKEN: token }
+      })
+    ),
+    (child) =>
+      Effect.callback<void>((resume) => {
+        if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
+        child.once("exit", () => resume(Effect.void)).stdin.end()
+      })
+  )
+  child.stdin.on("error", () => {})
+  yield* Effect.callback<void, SystemFailed>((resume) => {
+    child.stdout.once("data", () => resume(Effect.void))
+    child.once("exit", (code) => resume(Effect.fail(failed(`their driver ended with ${code}`))))
+  })
+  const waiting: Array<(piece: Uint8Array | undefined) => void> = []
+  child.stdout.on("data", Pieces.reader((piece) => waiting.shift()?.(piece)))
+  child.once("exit", () => waiting.splice(0).forEach((take) => take(undefined)))
+
+  const ask = (kind: "S" | "B", length: number, bytes: Uint8Array, answers: number) =>
+    Effect.callback<ReadonlyArray<Uint8Array>>((resume) => {
+      const found: Array<Uint8Array> = []
+      for (let i = 0; i < answers; i++) {
+        waiting.push((piece) => {
+          if (piece === undefined) resume(Effect.die(failed("their driver has ended")))
+          else if (found.push(piece) === answers) resume(Effect.succeed(found))
+        })
+      }
+      const head = Buffer.alloc(5)
+      head.write(kind)
+      head.writeUInt32LE(length, 1)
+      child.stdin.write(Buffer.concat([head, bytes]))
+    })
+
+  const step = (plan: Plan): Effect.Effect<ReadonlyArray<StepReply>> =>
+    Effect.suspend(() => {
+      const bytes = serialize(plan)
+      return Effect.map(ask("S", bytes.length, bytes, sockets.length), (replies) => replies.map((reply) => deserialize(reply)))
+    })
+  return {
+    /** The same ranks, but for their steps. */
+    over: (ranks: Generator.Ranks): Generator.Ranks =>
+      Object.create(ranks, { call: { value: Object.create(ranks.call, { step: { value: step } }) } }),
+    /** Microseconds of so many fan-outs to actors that answer at once, timed where they are called from. */
+    bare: (count: number): Effect.Effect<ReadonlyArray<number>> =>
+      Effect.map(ask("B", count, new Uint8Array(), 1), ([times]) => JSON.parse(new TextDecoder().decode(times)))
+  }
+})
