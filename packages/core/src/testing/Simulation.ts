@@ -14,7 +14,7 @@
  * - SI-7: a worker is told to be dead to which nothing had happened, or the same death is told twice;
  * - SI-8: frames of former lives and other groups are not all counted;
  * - SI-9: anything is left at the end: a worker, a fiber or a timer of the driver;
- * - SI-10: a task throws.
+ * - SI-10: a step dies, or a task throws.
  *
  * What else must hold of a protocol is said by its `check`.
  */

@@ -5,13 +5,16 @@ export interface Mutant {
   readonly file: string
   readonly from: string
   readonly to: string
+  /** What among others must be found wrong: the label of a promise. */
+  readonly shows?: string
 }
 
 export const mutants: Readonly<Record<string, Mutant>> = {
   "an answer of a former incarnation is accepted": {
     file: "frame.ts",
     from: "from !== member || incarnation !== life) return \"stale\"",
-    to: "from !== member) return \"stale\""
+    to: "from !== member) return \"stale\"",
+    shows: "SI-8"
   },
   "a request for a former incarnation is run": {
     file: "frame.ts",
@@ -31,17 +34,20 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "a window leaks a place": {
     file: "fanOut.ts",
     from: "member.requests--",
-    to: "if (open.id % 8 > 0) member.requests--"
+    to: "if (open.id % 8 > 0) member.requests--",
+    shows: "SI-5"
   },
   "a window has no bound": {
     file: "fanOut.ts",
     from: "member.requests < window.requests",
-    to: "member.requests <= window.requests"
+    to: "member.requests <= window.requests",
+    shows: "SI-6"
   },
   "a death is told twice": {
     file: "supervisor.ts",
     from: "options.tell(GroupEvent.make.Died({ died }))",
-    to: "for (const _ of [1, 2]) options.tell(GroupEvent.make.Died({ died }))"
+    to: "for (const _ of [1, 2]) options.tell(GroupEvent.make.Died({ died }))",
+    shows: "SI-7"
   },
   "a waiting call is dropped by a restart": {
     file: "fanOut.ts",

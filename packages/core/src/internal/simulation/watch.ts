@@ -49,16 +49,18 @@ export const published = (stage: Stage, hub: Hub, member: number, frame: Frame, 
   const life = Array.isArray(lives) ? lives[member] : lives
   tell(stage, () => `driver → member ${member}: request ${id}, ${method} ${JSON.stringify(payload)}`)
   stage.asked.push({ act: hub.act, member, incarnation: line.incarnation, id, method, payload, millis: stage.world.millis })
-  if (life !== line.incarnation) violate(stage, `request ${id} means incarnation ${life} of member ${member}, which is ${line.incarnation}`)
-  if (id <= (hub.newest.get(member) ?? -1)) violate(stage, `CO-2: request ${id} was given to member ${member} twice, or after a newer one`)
+  if (life !== line.incarnation) {
+    violate(stage, `SI-6: request ${id} means incarnation ${life} of member ${member}, which is ${line.incarnation}`)
+  }
+  if (id <= (hub.newest.get(member) ?? -1)) violate(stage, `SI-6: request ${id} was given to member ${member} twice, or after a newer one`)
   hub.newest.set(member, id)
   const { seen } = line
   seen.asked.add(id)
   seen.open.set(id, bytes)
   seen.bytes += bytes
   const { requests, bytes: most } = stage.window
-  if (seen.open.size > requests) violate(stage, `CO-7: member ${member} has ${seen.open.size} open requests, and its window is ${requests}`)
-  if (seen.bytes > most) violate(stage, `CO-7: member ${member} has ${seen.bytes} bytes open, and its window is ${most}`)
+  if (seen.open.size > requests) violate(stage, `SI-6: member ${member} has ${seen.open.size} open requests, and its window is ${requests}`)
+  if (seen.bytes > most) violate(stage, `SI-6: member ${member} has ${seen.bytes} bytes open, and its window is ${most}`)
 }
 
 /** A member sends a frame. */
@@ -69,8 +71,8 @@ export const said = (stage: Stage, line: Line, frame: Frame): void => {
   if (seen.last.push(frame) > 4) seen.last.shift()
   if (kind === Kind.Chunk) seen.streams.add(id)
   if (!isAnswer(frame)) return
-  if (!seen.asked.has(id)) violate(stage, `member ${line.member} answers request ${id}, which it was never given`)
-  if (seen.answered.has(id)) violate(stage, `CO-1: member ${line.member} answers request ${id} twice`)
+  if (!seen.asked.has(id)) violate(stage, `SI-6: member ${line.member} answers request ${id}, which it was never given`)
+  if (seen.answered.has(id)) violate(stage, `SI-6: member ${line.member} answers request ${id} twice`)
   seen.answered.add(id)
 }
 
