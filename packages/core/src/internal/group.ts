@@ -203,8 +203,7 @@ const start = Effect.fnUntraced(function*(
     rendezvous,
     supervisor,
     publisher,
-    readyWithin,
-    scope: yield* Effect.scope
+    readyWithin
   })
 
   // ------------------------------------------------------------------------------------------------ frames

@@ -5,7 +5,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Scope from "effect/Scope"
 import { AdoptError } from "../AdoptError.ts"
 import type * as Cluster from "../Cluster.ts"
 import * as Mesh from "../Mesh.ts"
@@ -28,8 +27,6 @@ export interface Options {
   readonly supervisor: Supervisor
   readonly publisher: () => Publisher
   readonly readyWithin: Duration.Duration
-  /** Where workers that are not needed any more are ended. */
-  readonly scope: Scope.Scope
 }
 
 /** Which membership it is. A rank of which nobody knows whose it is has none. */
@@ -149,9 +146,9 @@ export const make = (options: Options) => {
       rendezvous.renew("the group has another driver")
       catchUp(present)
       yield* adopted.settled
-      // Who was to join what had not begun, or has left, is not needed.
+      // Who was to join what had not begun, or has left, is not needed, and would be in the way of the next change.
       const others = [...waiting.keys()].filter((member) => member.rank < 0)
-      yield* Effect.forkIn(Effect.forEach(others, supervisor.dismiss, { concurrency: "unbounded" }), options.scope)
+      yield* Effect.forEach(others, supervisor.dismiss, { concurrency: "unbounded", discard: true })
     }),
     /** Has deaths go by the group's policy, once that can be asked. */
     mourn: Effect.gen(function*() {
@@ -167,4 +164,3 @@ export const make = (options: Options) => {
     })
   }
 }
-export type Takeover = ReturnType<typeof make>

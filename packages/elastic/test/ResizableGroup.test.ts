@@ -1,0 +1,95 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cluster from "@phalanx/core/Cluster"
+import * as Mesh from "@phalanx/core/Mesh"
+import * as Worker from "@phalanx/core/Worker"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as ResizableGroup from "@phalanx/elastic/ResizableGroup"
+import * as Effect from "effect/Effect"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { Resize } from "../src/Resizable.ts"
+
+class Seat extends RpcGroup.make(Rpc.make("where", { success: Schema.Tuple([Schema.Int, Schema.Int]) })) {}
+const worker = Worker.make(
+  Seat,
+  Seat.toLayer(Effect.map(Worker.Self, (self) => Seat.of({ where: () => Effect.sync(() => [self.epoch, self.rank] as const) })))
+)
+
+/** Two ranks, what is done for them, and the workers that there ever were. */
+const seats = Effect.gen(function*() {
+  const cluster = yield* Cluster.Cluster
+  const started: Array<Cluster.Process> = []
+  const log: Array<string> = []
+  const capturing = Cluster.Cluster.of({
+    spawn: (options) => Effect.tap(cluster.spawn(options), (process) => Effect.sync(() => void started.push(process)))
+  })
+  const group = yield* Effect.provideService(
+    WorkerGroup.make(Seat, { mesh: Mesh.make({ rank: 2 }), entry: worker, heartbeat: false, capacity: 6 }),
+    Cluster.Cluster,
+    capturing
+  )
+  const say = (word: string) => Effect.sync(() => void log.push(word))
+  const resizable = ResizableGroup.make(group, {
+    copy: ({ joining }) => say(`copy to ${joining}`),
+    commit: (_, commit) => Effect.andThen(say("commit"), commit),
+    forget: say("forget")
+  })
+  const resize: Resize = {
+    operation: "a",
+    request: { to: { rank: 3 } },
+    from: yield* resizable.serving,
+    epoch: 1,
+    report: () => Effect.void
+  }
+  return { group, log, resizable, resize, started }
+})
+const inMemory = <A, E>(test: Effect.Effect<A, E, Cluster.Cluster | WorkerGroup.Requirements<typeof Seat> | Scope.Scope>) =>
+  test.pipe(Effect.scoped, Effect.provide(Cluster.layerMemory))
+
+describe("a group that can be resized", () => {
+  it.live("goes through the steps, and nothing of a step that is repeated happens twice", () =>
+    inMemory(Effect.gen(function*() {
+      const { group, log, resizable, resize } = yield* seats
+      yield* resizable.prepare(resize)
+      assert.match((yield* Effect.flip(resizable.ready(resize))).message, /^not all that epoch 1 needs has been copied/)
+      yield* resizable.copy(resize)
+      yield* resizable.ready(resize)
+      yield* resizable.commit(resize)
+      assert.deepStrictEqual(yield* resizable.commit(resize), { pauseMillis: 0 })
+      yield* resizable.retire(resize)
+      yield* resizable.abort(resize)
+      assert.deepStrictEqual(log, ["copy to 2", "commit"])
+      assert.deepStrictEqual(yield* group.call.where(), [[1, 0], [1, 1], [1, 2]])
+      assert.deepStrictEqual(yield* resizable.serving, { epoch: 1, shape: { rank: 3 }, members: [0, 1, 2] })
+    })))
+
+  it.live("is as before when it is called off", () =>
+    inMemory(Effect.gen(function*() {
+      const { group, log, resizable, resize, started } = yield* seats
+      yield* resizable.prepare(resize)
+      yield* resizable.copy(resize)
+      yield* resizable.abort(resize)
+      yield* started[2]!.end
+      assert.deepStrictEqual(log, ["copy to 2", "forget"])
+      assert.deepStrictEqual(yield* group.call.where(), [[0, 0], [0, 1]])
+    })))
+
+  it.live("AD-7: prepares again for a commit that was decided, if what was prepared is lost or was another driver's", () =>
+    inMemory(Effect.gen(function*() {
+      const { group, log, resizable, resize, started } = yield* seats
+      yield* resizable.prepare(resize)
+      yield* resizable.copy(resize)
+      yield* started[2]!.kill("SIGKILL")
+      yield* started[2]!.end
+      yield* Effect.repeat(Effect.exit(resizable.ready(resize)), { until: (exit) => exit._tag === "Failure" })
+      yield* resizable.commit(resize)
+      assert.deepStrictEqual(log, ["copy to 2", "forget", "copy to 2", "commit"])
+      assert.deepStrictEqual(yield* group.call.where(), [[1, 0], [1, 1], [1, 2]])
+      // One that knows of nothing that was prepared.
+      yield* resizable.commit({ ...resize, request: { leave: [0] }, epoch: 2 })
+      assert.deepStrictEqual(log.slice(4), ["forget", "copy to ", "commit"])
+      assert.deepStrictEqual((yield* resizable.serving).members, [1, 2])
+    })))
+})
