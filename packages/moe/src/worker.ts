@@ -178,6 +178,33 @@ export default Worker.make(
       return wanted.length === 0 ? new Float32Array(0) : engine.logits(wanted).slice()
     })
 
+    /** Computes what nobody wants, so that the first step of a rank that joins is as fast as its others. Alone: nobody else waits for it. */
+    const warm = Effect.gen(function*() {
+      const slot = -2
+      const layout: exchange.Layout = { ranks: 1, tp: 1, index: 0, width, owner: () => 0 }
+      for (let position = 0; position < 24; position++) {
+        engine.embed([{ slot, position, token: position }])
+        for (const layer of layers) {
+          engine.attention(layer)
+          engine.afterAttention()
+          const { experts, h } = engine.route(layer)
+          const routing = { rows: 1, experts: experts.slice() }
+          const asked = exchange.dispatch(routing, layout, h).map((message) => exchange.asked(message, width))
+          const [held] = engine.stats().experts[layer]!
+          const results = asked.map(({ experts, vectors }) => {
+            const rows = new Float32Array(experts.length * width)
+            rows.set(vectors)
+            return held === undefined ? rows : engine.expert(layer, held, rows)
+          })
+          exchange.collect(routing, layout, exchange.answers(results, layout), engine.place)
+          engine.combine()
+          yield* Effect.yieldNow
+        }
+        engine.logits([0])
+      }
+      engine.release(slot)
+    })
+
     const close = (id: number): void => {
       requests.delete(id)
       engine.release(id)
@@ -295,7 +322,8 @@ export default Worker.make(
         Effect.suspend(() => {
           expected = { epoch, slots }
           // Of the next epoch, in which this call is answered by its members at the ranks that they will have.
-          return Effect.orDie(load(slots.map((layer) => seats.held(layer, world.index, world.ranks.length))))
+          const loaded = load(slots.map((layer) => seats.held(layer, world.index, world.ranks.length)))
+          return Effect.orDie(self.joining ? Effect.tap(loaded, () => warm) : loaded)
         }),
       forget: () =>
         Effect.sync(() => {
