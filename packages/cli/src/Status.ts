@@ -61,8 +61,8 @@ export interface Group {
 export interface Status {
   readonly registry: string
   readonly groups: ReadonlyArray<Group>
-  /** Groups whose driver is dead; the next start removes what they have left. */
-  readonly dead: ReadonlyArray<{ readonly id: string; readonly driver: number }>
+  /** Groups whose driver is dead: `kept`, they wait for another one, for as long as their keeper's lease; else the next start removes what they have left. */
+  readonly dead: ReadonlyArray<{ readonly id: string; readonly driver: number; readonly kept: boolean }>
   /** Entries that cannot be read, and why. */
   readonly unreadable: ReadonlyArray<string>
 }
@@ -123,7 +123,7 @@ export const look: Effect.Effect<Status, RegistryError, Registry.Registry> = Eff
   return {
     registry: registry.folder,
     groups: yield* Effect.forEach(groups.filter(({ alive }) => alive), groupOf, { concurrency: "unbounded" }),
-    dead: groups.filter(({ alive }) => !alive).map(({ record }) => ({ id: record.id, driver: record.driver.pid })),
+    dead: groups.filter(({ alive }) => !alive).map(({ kept, record }) => ({ id: record.id, driver: record.driver.pid, kept })),
     unreadable: unreadable.map(({ message }) => message)
   }
 })

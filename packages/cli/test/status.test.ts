@@ -113,7 +113,7 @@ describe("phalanx status", () => {
       const later: Status = JSON.parse(blocked.stdout)
       assert.match(later.groups[0]!.silence!, /the driver did not answer within 1000 ms\. Its event loop is blocked/)
       assert.deepStrictEqual(later.groups[0]!.ranks.map(({ alive, calls }) => [alive, calls]), [[true, null], [true, null], [true, null]])
-      assert.deepStrictEqual(later.dead, [{ id: "dead-00000000", driver: process.pid }])
+      assert.deepStrictEqual(later.dead, [{ id: "dead-00000000", driver: process.pid, kept: false }])
       assert.strictEqual(later.unreadable.length, 1)
       assert.match(text.lines(later).join("\n"), /dead-00000000: its driver \d+ is dead; .*\nread record in .*damaged: it is not a record/)
     }))

@@ -44,6 +44,8 @@ export interface Group {
   readonly record: Record
   /** Whether its driver holds the lock. */
   readonly alive: boolean
+  /** Whether a keeper has its workers, so that another driver may take them over. */
+  readonly kept: boolean
 }
 
 /** All groups of this user, and the entries that cannot be read. */
@@ -167,7 +169,7 @@ const lookAt = (folder: string): Effect.Effect<Group | undefined, RegistryError>
       if (record === undefined) return undefined
       const lock = Lock.take(Path.join(folder, sweeping.lockName), false)
       if (typeof lock === "object") lock.release()
-      return { folder, record, alive: lock === "held" }
+      return { folder, record, alive: lock === "held", kept: record.keeper !== undefined && OsProcess.lives(record.keeper) }
     },
     catch: (cause) =>
       new RegistryError({

@@ -91,7 +91,9 @@ describe("a keeper", () => {
       yield* eventually("the driver is gone", () => child.signalCode !== null)
       const killed = performance.now()
       // Whoever sweeps meanwhile leaves them alone.
-      const swept = yield* Effect.flatMap(Registry.Registry, ({ sweep }) => sweep).pipe(Effect.provide(Registry.layerAt(registry)))
+      const looked = Effect.flatMap(Registry.Registry, ({ groups, sweep }) => Effect.all([sweep, groups]))
+      const [swept, { groups }] = yield* Effect.provide(looked, Registry.layerAt(registry))
+      assert.deepStrictEqual(groups.map(({ alive, kept }) => [alive, kept]), [[false, true]])
       assert.deepStrictEqual([swept, [keeper, ...pids].every(lives)], [[], true])
       yield* eventually("all are gone", () => ![keeper, ...pids].some(lives), 20_000)
       assert.isAbove(performance.now() - killed, 500)

@@ -195,7 +195,7 @@ const registry = (segments: string, sweep: boolean): Check =>
     const { folder, groups, sweep: sweepNow } = yield* Registry.Registry
     const swept = sweep ? yield* sweepNow : []
     const { groups: recorded, unreadable } = yield* groups
-    const dead = recorded.filter(({ alive }) => !alive).map(({ record }) => record.id)
+    const dead = recorded.filter(({ alive, kept }) => !alive && !kept).map(({ record }) => record.id)
     const living = recorded.length - dead.length
     const files = leftovers.find(segments, recorded.flatMap(({ record }) => record.files))
     const findings: Array<Finding> = [

@@ -40,8 +40,10 @@ const group = ({ driver, epoch, id, mesh, ranks, silence, transport, waits, wind
 
 export const lines = ({ dead, groups, registry, unreadable }: Status): ReadonlyArray<string> => [
   ...(groups.length === 0 ? [`No group of this user is running (${registry}).`] : groups.flatMap(group)),
-  ...dead.map(({ driver, id }) =>
-    `${id}: its driver ${driver} is dead; the next start, or phalanx doctor --sweep, removes what it has left`
+  ...dead.map(({ driver, id, kept }) =>
+    kept
+      ? `${id}: its driver ${driver} is dead; its keeper has the workers for another one`
+      : `${id}: its driver ${driver} is dead; the next start, or phalanx doctor --sweep, removes what it has left`
   ),
   ...unreadable
 ]
