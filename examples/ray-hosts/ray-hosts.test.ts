@@ -17,5 +17,5 @@ describe("examples/ray-hosts", () => {
         "n 1: a large natural stream of water (larger than a creek); \"the river was navigable for 50 miles\"",
         ""
       ])
-    }))
+    }), 120_000)
 }, Hosts.obstacle)

@@ -91,14 +91,17 @@ export const placement = () =>
           const { id } = made.groups.find(({ name }) => name === "mine")!
           const cases = [[1, 1], [2, 1], [4, 1], [2, 2], [2, 1, { id }], [4, 1, { id }], [2, 2, { id }]] as const
           for (const [tp, pp, placementGroup] of cases) {
-            yield* Effect.scoped(Effect.gen(function*() {
-              const group = yield* WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ pp, tp }), entry }).pipe(
-                RayCluster.placed({ placementGroup })
-              )
-              assert.deepStrictEqual(group.workers.map(({ rank }) => rank), Array.from({ length: tp * pp }, (_, rank) => rank))
-              assert.isTrue((yield* group.exits.place()).every(Exit.isSuccess))
-              assert.isUndefined((yield* Effect.forkChild(group.failure)).pollUnsafe())
-            }))
+            yield* Effect.scoped(
+              Effect.gen(function*() {
+                const group = yield* WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ pp, tp }), entry }).pipe(
+                  RayCluster.placed({ placementGroup })
+                )
+                assert.deepStrictEqual(group.workers.map(({ rank }) => rank), Array.from({ length: tp * pp }, (_, rank) => rank))
+                assert.isTrue((yield* group.exits.place()).every(Exit.isSuccess))
+                assert.isUndefined((yield* Effect.forkChild(group.failure)).pollUnsafe())
+              }),
+              120_000
+            )
           }
           yield* ask({ remove: id })
         }))

@@ -3,6 +3,7 @@ import * as Contract from "@phalanx/core/Contract"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { cluster, type Three } from "../../../../test/harness/threeHosts.ts"
+import { transports } from "../transports.ts"
 import { losses } from "./losses.ts"
 import { spread } from "./spread.ts"
 
@@ -22,7 +23,7 @@ const suite = <R>(
 ): Suite => ({ name, layer, cases })
 
 export const suites: ReadonlyArray<Suite> = [
-  ...(["mixed", "tcp"] as const).map((transport) =>
+  ...transports("mixed").map((transport) =>
     suite(
       `the contract, on three hosts over ${transport}`,
       Layer.provideMerge(Contract.layerShared, cluster({ transport, placing: { strategy: "spread" } })),
