@@ -84,27 +84,28 @@ export const placement = () =>
           yield* ask({ remove: mine.id })
         }))
 
-      it.effect("RY-2: meshes of (tp, pp) 1 1, 2 1, 4 1 and 2 2 start, with a placement group that is given and without, every rank in a bundle", () =>
-        Effect.gen(function*() {
-          const { ask } = yield* Another
-          const made = yield* ask({ make: Array.from({ length: 4 }, () => ({ CPU: 1 })), name: "mine" })
-          const { id } = made.groups.find(({ name }) => name === "mine")!
-          const cases = [[1, 1], [2, 1], [4, 1], [2, 2], [2, 1, { id }], [4, 1, { id }], [2, 2, { id }]] as const
-          for (const [tp, pp, placementGroup] of cases) {
-            yield* Effect.scoped(
-              Effect.gen(function*() {
+      it.effect(
+        "RY-2: meshes of (tp, pp) 1 1, 2 1, 4 1 and 2 2 start, with a placement group that is given and without, every rank in a bundle",
+        () =>
+          Effect.gen(function*() {
+            const { ask } = yield* Another
+            const made = yield* ask({ make: Array.from({ length: 4 }, () => ({ CPU: 1 })), name: "mine" })
+            const { id } = made.groups.find(({ name }) => name === "mine")!
+            const cases = [[1, 1], [2, 1], [4, 1], [2, 2], [2, 1, { id }], [4, 1, { id }], [2, 2, { id }]] as const
+            for (const [tp, pp, placementGroup] of cases) {
+              yield* Effect.scoped(Effect.gen(function*() {
                 const group = yield* WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ pp, tp }), entry }).pipe(
                   RayCluster.placed({ placementGroup })
                 )
                 assert.deepStrictEqual(group.workers.map(({ rank }) => rank), Array.from({ length: tp * pp }, (_, rank) => rank))
                 assert.isTrue((yield* group.exits.place()).every(Exit.isSuccess))
                 assert.isUndefined((yield* Effect.forkChild(group.failure)).pollUnsafe())
-              }),
-              120_000
-            )
-          }
-          yield* ask({ remove: id })
-        }))
+              }))
+            }
+            yield* ask({ remove: id })
+          }),
+        120_000
+      )
 
       it.effect("RY-2: a driver that an actor of Ray runs takes the actor's placement group", () =>
         Effect.gen(function*() {
