@@ -70,9 +70,12 @@ const round = (group: Group) =>
 
 const descriptors = (): number => readdirSync("/proc/self/fd").length
 
-/** Asked a few times with pauses, so that what is opened when it is first needed is open. */
+/**
+ * Asked a few times with pauses, so that what is opened when it is first needed is open. The load may have ended in the midst of a collective, after which there are none until
+ * the next restart.
+ */
 const settle = (groups: ReadonlyArray<Group>) =>
-  Effect.forEach(groups, (group) => Effect.andThen(group.call.hello({ n: 1 }), group.call.meet()), { concurrency: "unbounded" }).pipe(
+  Effect.forEach(groups, (group) => Effect.andThen(group.call.hello({ n: 1 }), group.exits.meet()), { concurrency: "unbounded" }).pipe(
     Effect.delay(200),
     Effect.repeat({ times: 4 }),
     Effect.andThen(Resident.afterCollection)
