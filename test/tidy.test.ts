@@ -78,10 +78,14 @@ describe("the tree", () => {
     })))
 })
 
+/** In these time is a world's own, and passes when nobody can do anything. */
+const virtual = ["packages/core/test/Simulation.test.ts", "packages/core/test/World.test.ts"]
+
 describe("tests", () => {
   it("all run", () => none(find(tests, /\.(?:only|skip|todo)\b\s*[(.]/)))
 
-  it("wait on conditions, never for a time", () => none(find(tests, /\b[s]etTimeout\s*\(|\bEffect\.[s]leep\s*\(/)))
+  it("wait on conditions, never for a time", () =>
+    none(find(tests.filter((path) => !virtual.includes(path)), /\b[s]etTimeout\s*\(|\bEffect\.[s]leep\s*\(/)))
 })
 
 describe("floors", () => {
@@ -183,7 +187,6 @@ const temporary: Record<string, string> = {}
 
 /** Code files of more than 400 lines: the number they may have, which only goes down. */
 const long: Record<string, number> = {
-  "packages/core/src/Contract.ts": 402,
   "packages/core/test/Collectives.test.ts": 488,
   "packages/queue/test/tcpQueues.test.ts": 494
 }

@@ -37,7 +37,7 @@ class Ranks extends WorkerGroup.Service<Ranks>()("elastic/Ranks", {
 const program = Effect.gen(function*() {
   const ranks = yield* Ranks
   const timeline = Timeline.make(ranks.mesh.shape.dp)
-  const generator = yield* Generator.make({ ranks, onStep: timeline.step })
+  const generator = yield* Generator.make({ ranks, requests: 16, onStep: timeline.step })
   const group = ElasticRanks.make({ ranks, generator })
   const load = yield* Load.start(generator, timeline)
 

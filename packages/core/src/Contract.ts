@@ -10,15 +10,15 @@
  * the rule that its label names (`SEMANTICS.md`).
  */
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RpcClient from "effect/rpc/RpcClient"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type * as Cluster from "./Cluster.ts"
 import * as internal from "./internal/contractGroup.ts"
+import { sizes } from "./internal/contractSizes.ts"
+import { equal, eventually } from "./internal/expecting.ts"
 import { Kind } from "./internal/frame.ts"
 import type { Frame, MessageQueues } from "./MessageQueues.ts"
 
@@ -45,20 +45,6 @@ const of = (name: string, body: internal.Body): Case => ({ name, run: internal.a
 /** A case that ends a worker. */
 const ending = (name: string, body: internal.Body): Case => ({ name, run: internal.anyGroup(body, "end") })
 
-const equal = (actual: unknown, expected: unknown): void => {
-  if (!Equal.equals(actual, expected)) throw new Error(`expected ${show(expected)}, got ${show(actual)}`)
-}
-const show = (value: unknown): string => value instanceof Error ? String(value) : JSON.stringify(value) ?? String(value)
-
-/** Asks until the answer is the one awaited; a case has no other clock than this. */
-const eventually = <E>(ask: Effect.Effect<unknown, E>, awaited: unknown): Effect.Effect<void, E> =>
-  ask.pipe(
-    Effect.repeat({ until: (value) => Equal.equals(value, awaited), schedule: Schedule.spaced("2 millis") }),
-    Effect.timeoutOrElse({
-      duration: "10 seconds",
-      orElse: () => Effect.flatMap(ask, (last) => Effect.die(new Error(`expected ${show(awaited)} in the end, got ${show(last)}`)))
-    })
-  )
 const now = { startImmediately: true } as const
 const ranks = [0, 1, 2, 3]
 /** No call of a case gets this id, and no group this mark. */
@@ -193,41 +179,7 @@ export const cases: ReadonlyArray<Case> = [
       equal((yield* Effect.flip(group.call.whoami())).reason._tag, "WorkerDied")
     })
   ),
-  ending(
-    "GR-2, GR-3: grows while it serves, and goes on without any slice of its mesh; who joins meets those that are there before it serves",
-    Effect.fnUntraced(function*(group) {
-      yield* group.call.add({ n: 1 })
-      const grown = yield* group.prepare({ to: { dp: 3 } })
-      equal(yield* group.call.meet(), ranks.map(() => ranks))
-      equal((yield* grown.next.call.meet())[5], [0, 1, 2, 3, 4, 5])
-      equal((yield* grown.all.call.meet()).length, 6)
-      equal(yield* group.call.add({ n: 1 }), [0, 2, 4, 6])
-      yield* grown.commit
-      equal(yield* group.call.add({ n: 0 }), [0, 2, 4, 6, 0, 0])
-      equal(
-        yield* group.call.whoami(),
-        [...ranks, 4, 5].map((rank) => ({ rank, dp: rank >> 1, tp: rank & 1, incarnation: 0, epoch: 1 }))
-      )
-    })
-  ),
-  ending(
-    "GR-2, GR-5: members that leave end when they have answered; those that stay keep what they are, at new ranks",
-    Effect.fnUntraced(function*(group) {
-      yield* group.call.add({ n: 1 })
-      const held = yield* Effect.forkChild(group.at(1).call.hold({ label: "to the end" }), now)
-      yield* eventually(Effect.map(group.at(1).call.log(), (log) => log.at(-1)), "hold to the end")
-      yield* Effect.scoped(Effect.gen(function*() {
-        const shrunk = yield* group.prepare({ leave: [0, 1] })
-        yield* shrunk.commit
-        yield* shrunk.all.at(1).call.open({ label: "to the end" })
-        equal(yield* Fiber.join(held), "to the end")
-      }))
-      equal(yield* group.call.add({ n: 1 }), [2, 4])
-      equal(yield* group.call.meet(), [[0, 1], [0, 1]])
-      equal(group.workers.map(({ id }) => id), [2, 3])
-      equal(yield* Stream.runCollect(Stream.interruptWhen(group.deaths, Effect.sleep("1 millis"))), [])
-    })
-  ),
+  ...sizes.map(([name, body]) => ending(name, body)),
   of(
     "CO-2: a rank runs calls in the order made",
     Effect.fnUntraced(function*(group) {
