@@ -15,6 +15,8 @@
  *   Wrap it in `Effect.uninterruptible` where it must be waited for; CL-5 still ends it.
  * - CL-8: nothing is opened before the first operation, and only once whoever comes first.
  * - CL-9: a worker's layer may use them while it is built.
+ * - CL-10: what ranks begin for different calls does not meet: all fail with `CollectiveAborted`, which names both calls.
+ * - CL-11: a rank whose call ends without an operation that others began for it tells them at once, which aborts the communicator.
  *
  * An aborted communicator stays aborted. The world's comes back with the next generation (a restart or a resize makes one). An abort
  * can find one rank after an operation and another still in it, so that what is built of operations is committed by the driver, which

@@ -322,7 +322,7 @@ export const cases: ReadonlyArray<Case> = [
         tap.publisher.control(0, forged(interrupt, 2, 5))
         tap.publisher.control(0, forged(interrupt, 3, 4))
       }
-      tap.publisher.publish(tap.publisher.pack([Kind.Request, unused, 0, 0, unused, "add", { n: 1 }, -1, null, null, 0]), [0])
+      tap.publisher.publish(tap.publisher.pack([Kind.Request, unused, 0, 0, unused, "add", { n: 1 }, -1, null, null, 0, -1]), [0])
       equal(yield* group.at(0).call.log(), ["add 1", "hold q"])
       yield* group.at(0).call.open({ label: "q" })
       equal(yield* Fiber.join(fiber), "q")
@@ -349,7 +349,7 @@ export const cases: ReadonlyArray<Case> = [
       const { frame } = tap.heard.findLast((_) => _.frame[0] === Kind.Success)!
       const answers: Array<Frame> = []
       const send = (id: number, method: string, payload: unknown) => {
-        tap.publisher.publish(tap.publisher.pack([Kind.Request, frame[1], 0, 0, id, method, payload, -1, null, null, 0]), [0])
+        tap.publisher.publish(tap.publisher.pack([Kind.Request, frame[1], 0, 0, id, method, payload, -1, null, null, 0, -1]), [0])
         return eventually(
           Effect.sync(() => {
             const answer = tap.heard.find((_) => _.frame[5] === id && _.frame[0] === Kind.Rejected)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
-import { Collectives } from "@phalanx/core/Collectives"
+import { CollectiveAborted, Collectives } from "@phalanx/core/Collectives"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
@@ -40,6 +41,22 @@ const blobs = Worker.make(
     const small = yield* Deferred.make<void>()
     return Blobs.of({
       size: ({ bytes: { length } }) => Effect.as(length > 5000 ? Deferred.await(small) : Deferred.succeed(small, void 0), length)
+    })
+  }))
+)
+
+class Meets extends RpcGroup.make(
+  Rpc.make("meet", { payload: { absent: Schema.Int }, success: Schema.Int, error: CollectiveAborted })
+) {}
+/** One rank answers without having met the others. */
+const meets = Worker.make(
+  Meets,
+  Meets.toLayer(Effect.gen(function*() {
+    const self = yield* Worker.Self
+    const world = yield* Collectives
+    return Meets.of({
+      meet: ({ absent }) =>
+        self.rank === absent ? Effect.succeed(0) : Effect.map(world.allGather(Uint8Array.of(self.rank)), (parts) => parts.length)
     })
   }))
 )
@@ -168,6 +185,18 @@ describe("WorkerGroup", () => {
       )
       const group = yield* WorkerGroup.make(Slow, { mesh: Mesh.make({ dp: 3 }), entry: meeting })
       assert.deepStrictEqual(yield* group.call.rank(), [6, 6, 6])
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CL-11: who waits in the first operation of a group is told by a rank whose call ends without it", () =>
+    Effect.gen(function*() {
+      const group = yield* WorkerGroup.make(Meets, { mesh: Mesh.make({ dp: 3 }), entry: meets })
+      const exits = yield* group.exits.meet({ absent: 1 })
+      for (const rank of [0, 2]) {
+        const error = Exit.findErrorOption(exits[rank]!)
+        assert.isTrue(Option.isSome(error) && error.value.reason._tag === "CollectiveAborted")
+        assert.include(String(Option.getOrThrow(error).reason), "rank 1 took no part in allGather")
+      }
+      assert.deepStrictEqual(exits[1], Exit.succeed(0))
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("CO-11: the span of fork and of stream lasts until the last answer is in", () =>

@@ -174,7 +174,7 @@ describe("what a rank is asked and answers", () => {
             }
           })
       })
-      say([Kind.Request, ...fence.slice(1, 5), "rank", null, -1, null, null, 0])
+      say([Kind.Request, ...fence.slice(1, 5), "rank", null, -1, null, null, 0, -1])
       const died = yield* Effect.flip(group.failure)
       assert.deepStrictEqual([died.rank, died.death._tag], [1, "Disconnected"])
       assert.deepStrictEqual(yield* group.slice({ dp: 1 }).call.rank(), [2, 3])

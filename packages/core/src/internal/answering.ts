@@ -16,15 +16,17 @@ import * as RpcServer from "effect/rpc/RpcServer"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Record } from "../FlightRecorder.ts"
+import type { Calls } from "./calls.ts"
 import * as codec from "./codec.ts"
 import { type FromWorker, Kind, type Request } from "./frame.ts"
-import { Concurrent, Generation, type Self } from "./self.ts"
+import { Asked, Concurrent, type Self } from "./self.ts"
 import * as turns from "./turn.ts"
 
 export interface Seat {
   readonly self: Self["Service"]
   readonly send: (message: FromWorker) => void
   readonly record: Record
+  readonly calls: Calls
 }
 
 interface Method {
@@ -41,13 +43,14 @@ interface Running {
   readonly method: Method
   /** Its reply is not wanted. */
   readonly mute: boolean
+  readonly call: number
   fiber: Fiber.Fiber<unknown, unknown> | undefined
 }
 
 export const make = Effect.fnUntraced(function*(
   protocol: RpcGroup.RpcGroup<Rpc.AnyWithProps>,
   handlers: Context.Context<any>,
-  { record, self, send }: Seat
+  { calls, record, self, send }: Seat
 ) {
   const methods = new Map([...protocol.requests.values()].map((rpc): [string, Method] => {
     const entry = handlers.mapUnsafe.get(rpc.key) as Rpc.Handler<string>
@@ -68,8 +71,16 @@ export const make = Effect.fnUntraced(function*(
   const interrupted = new Set<number>()
   let newest = -1
 
-  const rejected = (id: number, issue: string): void => {
+  /** Whether it had not ended. */
+  const end = (id: number): boolean => {
+    const known = running.get(id)
+    if (known === undefined) return false
     running.delete(id)
+    calls.ended(known.call)
+    return true
+  }
+  const rejected = (id: number, issue: string): void => {
+    end(id)
     record("rejection", id, "")
     send({ kind: Kind.Rejected, id, issue })
   }
@@ -84,7 +95,7 @@ export const make = Effect.fnUntraced(function*(
     }
   }
   const answer = (id: number, { method: { codec, rpc }, mute }: Running, exit: Exit.Exit<any, any>): void => {
-    if (!running.delete(id)) return
+    if (!end(id)) return
     record(exit._tag === "Success" ? "answer" : "failure", id, rpc._tag)
     if (exit._tag === "Success") {
       const value = mute || codec.streams ? Exit.succeed(null) : codec.encodeSuccess(exit.value, handlers)
@@ -158,7 +169,7 @@ export const make = Effect.fnUntraced(function*(
       return turn.leave(id)
     }
     const scope = Scope.makeUnsafe()
-    const fiber = Effect.runForkWith(Context.add(Context.add(context, Scope.Scope, scope), Generation, request.generation))(
+    const fiber = Effect.runForkWith(Context.add(Context.add(context, Scope.Scope, scope), Asked, request))(
       request.trace === null && !traced ? effect : Effect.withSpan(effect, request.method, {
         kind: "server",
         captureStackTrace: false,
@@ -189,7 +200,7 @@ export const make = Effect.fnUntraced(function*(
       interrupted.clear()
       // First those that wait: whoever has the turn may pass it on at once.
       const begun = [...running].filter(([id]) => !turn.withdraw(id))
-      running.clear()
+      for (const id of running.keys()) end(id)
       for (const [id, { fiber }] of begun) {
         if (fiber !== undefined) fiber.interruptUnsafe()
         else fork(server.write(0, { _tag: "Interrupt", requestId: id as any, interruptors: [] }))
@@ -199,9 +210,18 @@ export const make = Effect.fnUntraced(function*(
       const { id } = request
       newest = id
       record("request", id, request.method)
+      calls.heard(request.call)
       const method = methods.get(request.method)
-      if (method === undefined) return rejected(id, `no method ${request.method}; the worker serves ${[...methods.keys()].join(", ")}`)
-      const known: Running = { method, mute: request.replyFrom !== -1 && request.replyFrom !== self.member, fiber: undefined }
+      if (method === undefined) {
+        calls.ended(request.call)
+        return rejected(id, `no method ${request.method}; the worker serves ${[...methods.keys()].join(", ")}`)
+      }
+      const known: Running = {
+        method,
+        mute: request.replyFrom !== -1 && request.replyFrom !== self.member,
+        call: request.call,
+        fiber: undefined
+      }
       running.set(id, known)
       if (interrupted.delete(id)) return answer(id, known, Exit.interrupt())
       const payload = method.codec.decodePayload(request.payload, handlers)

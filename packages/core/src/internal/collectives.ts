@@ -1,12 +1,26 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { CollectiveAborted } from "../CollectiveAborted.ts"
 import type { Collectives, Communicator, Numbers, Reduction } from "../Collectives.ts"
 import type { Handle, PeerLanes } from "../MessageQueues.ts"
 import { MessageQueues } from "../MessageQueues.ts"
-import { encode, maxRanks, nothing, operationOf, type Parts, type Post, Side } from "./communicatorSide.ts"
+import { type Calls, make as makeCalls, markOf, noCall } from "./calls.ts"
+import {
+  abortSequence,
+  communicatorOf,
+  encode,
+  markIn,
+  maxRanks,
+  nothing,
+  operationOf,
+  type Parts,
+  type Post,
+  Side
+} from "./communicatorSide.ts"
 import * as reduction from "./reduction.ts"
+import { Asked } from "./self.ts"
 
 /** One message between ranks; `rank` is the other end. */
 interface Letter {
@@ -21,22 +35,25 @@ interface Place {
   /** How many ranks the group has. */
   readonly ranks: number
   readonly generation: number
+  readonly calls: Calls
 }
 
-/** FNV-1a over 32-bit words. */
+/** FNV-1a over 32-bit words, folded to the 20 bits that lanes have room for. */
 const hash = (words: ReadonlyArray<number>): number => {
   let value = 0x811c9dc5
   for (const word of words) {
     for (let shift = 0; shift < 32; shift += 8) value = Math.imul(value ^ word >>> shift & 0xff, 0x01000193)
   }
-  return value >>> 0
+  return (value >>> 20 ^ value) & 0xfffff
 }
+
+const encoder = new TextEncoder()
 
 /** For how many communicators messages are kept before this rank has split them. */
 const mostUnsplit = 1024
 
 /** All communicators of one rank in one generation, and what they share: lanes, traffic, and their end. */
-const makeExchange = ({ generation, rank, ranks: world }: Place) => {
+const makeExchange = ({ calls, generation, rank, ranks: world }: Place) => {
   const sides = new Map<number, Side>()
   /** For communicators that a peer has split and used before this rank has split them. */
   const unsplit = new Map<number, Array<Letter>>()
@@ -57,16 +74,27 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
       abort(`rank ${rank} could not send ${bytes.length} bytes to rank ${to}: ${String(cause)}`, true)
     }
   }
-  const retract: Post["retract"] = (channel) => {
-    if (outbox.length > 0) outbox = outbox.filter((letter) => letter.channel !== channel)
+  const retract: Post["retract"] = (communicator) => {
+    if (outbox.length > 0) outbox = outbox.filter(({ channel }) => communicatorOf(channel) !== communicator)
   }
-  const post: Post = { rank, generation, send, retract, waits: () => lanes?.look?.() }
+  const post: Post = { rank, generation, send, retract, isOver: calls.isOver, waits: () => lanes?.look?.() }
   const abort = (issue: string, tell: boolean): void => {
     if (failure !== undefined) return
     failure = issue
     unsplit.clear()
     if (!tell) outbox = []
     for (const side of sides.values()) side.fail(issue, tell)
+  }
+
+  /** Who waits for this rank in a communicator that it did not split in its call is told so; and so is this rank, should it split it yet. */
+  const refuse = (letters: Array<Letter>): void => {
+    for (const [nth, { channel, rank: from, sequence }] of letters.entries()) {
+      const mark = markIn(channel, sequence)
+      if (sequence === abortSequence || !calls.isOver(mark)) continue
+      const bytes = encoder.encode(`rank ${rank} had ended call ${mark - 1}, for which rank ${from} began an operation`)
+      letters[nth] = { rank: from, channel, sequence: abortSequence, bytes }
+      send(from, channel, abortSequence, bytes)
+    }
   }
 
   return {
@@ -79,19 +107,25 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
     failed: (): boolean => failure !== undefined,
     traffic: Effect.sync((): ReadonlyArray<number> => sent.slice()),
     receive: (from: number, channel: number, sequence: number, bytes: Uint8Array): void => {
-      const side = sides.get(channel)
-      if (side !== undefined) return side.receive(from, sequence, bytes)
+      const number = communicatorOf(channel)
+      const side = sides.get(number)
+      if (side !== undefined) return side.receive(from, channel, sequence, bytes)
       if (failure !== undefined) return
       const letter = { rank: from, channel, sequence, bytes }
-      const waiting = unsplit.get(channel)
+      const waiting = unsplit.get(number)
       if (waiting === undefined) {
-        if (unsplit.size < mostUnsplit) unsplit.set(channel, [letter])
-        else abort(`rank ${from} wrote to more communicators than rank ${rank} keeps messages for before it has split them`, true)
+        if (unsplit.size < mostUnsplit) {
+          const letters = [letter]
+          unsplit.set(number, letters)
+          refuse(letters)
+        } else abort(`rank ${from} wrote to more communicators than rank ${rank} keeps messages for before it has split them`, true)
         return
       }
       // Of each peer an operation and an abort, at most.
-      if (waiting.length < 2 * world) waiting.push(letter)
-      else abort(`rank ${from} ran ahead in a communicator that rank ${rank} has not split`, true)
+      if (waiting.length < 2 * world) {
+        waiting.push(letter)
+        refuse(waiting)
+      } else abort(`rank ${from} ran ahead in a communicator that rank ${rank} has not split`, true)
     },
     connected: (to: PeerLanes): void => {
       lanes = to
@@ -100,7 +134,11 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
       for (const { bytes, channel, rank, sequence } of letters) send(rank, channel, sequence, bytes)
     },
     abort,
-    /** Members ask equally often for a list of ranks, so that the n-th time they get the same channel. */
+    review: (): void => {
+      for (const side of sides.values()) side.review()
+      for (const letters of unsplit.values()) refuse(letters)
+    },
+    /** Members ask equally often for a list of ranks, so that the n-th time they get the same number. */
     side: (ranks: ReadonlyArray<number>, nth: number): Side => {
       const distinct = new Set(ranks)
       const within = ranks.every((each) => Number.isInteger(each) && each >= 0 && each < world)
@@ -110,15 +148,16 @@ const makeExchange = ({ generation, rank, ranks: world }: Place) => {
             + `this one too, and ${maxRanks} at most`
         )
       }
-      const channel = hash([generation, nth, ...ranks])
-      if (sides.has(channel)) {
-        throw new RangeError(`ranks ${ranks.join(",")} got the channel of ranks ${sides.get(channel)?.ranks}: split once more`)
+      // Not of the generation: what can be split in one can be split in all.
+      const number = hash([nth, ...ranks])
+      if (sides.has(number)) {
+        throw new RangeError(`ranks ${ranks.join(",")} got the number of ranks ${sides.get(number)?.ranks}: split once more`)
       }
-      const side = new Side(post, channel, ranks.slice())
-      sides.set(channel, side)
+      const side = new Side(post, number, ranks.slice())
+      sides.set(number, side)
       if (failure !== undefined) side.fail(failure, false)
-      for (const letter of unsplit.get(channel) ?? []) side.receive(letter.rank, letter.sequence, letter.bytes)
-      unsplit.delete(channel)
+      for (const letter of unsplit.get(number) ?? []) side.receive(letter.rank, letter.channel, letter.sequence, letter.bytes)
+      unsplit.delete(number)
       return side
     }
   }
@@ -131,7 +170,7 @@ const communicator = (side: Side, open: Effect.Effect<void>): Communicator => {
 
   const exchange = (code: number, outgoing: Uint8Array | Parts) =>
     afterOpening(Effect.callback<Parts, CollectiveAborted>((resume) => {
-      side.begin(code, outgoing, resume)
+      side.begin(code, markOf(Fiber.getCurrent()?.getRef(Asked)?.call ?? noCall), outgoing, resume)
       return side.interrupted
     }))
 
@@ -190,7 +229,7 @@ export const counting = (): (ranks: ReadonlyArray<number>) => number => {
 }
 
 export const makeAlone = (): Collectives["Service"] => {
-  const place = { rank: 0, ranks: 1, generation: 0 }
+  const place = { rank: 0, ranks: 1, generation: 0, calls: makeCalls(() => {}) }
   return makeService(place, makeExchange(place), Effect.void).service
 }
 
@@ -240,6 +279,6 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const made = makeService(options, exchange, open)
   yield* Effect.addFinalizer(() => Effect.sync(() => exchange.abort(`rank ${rank} has left`, false)))
-  return { ...made, open, abort: (issue: string): void => exchange.abort(issue, false) }
+  return { ...made, open, review: exchange.review, abort: (issue: string): void => exchange.abort(issue, false) }
 })
 export type Made = Effect.Success<ReturnType<typeof make>>

@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import type * as Mesh from "../Mesh.ts"
 import type { Packed, Publisher } from "../MessageQueues.ts"
 import { CallDefect, CallError, CallInterrupted, CallRejected, type Lost, type WorkerDied } from "../WorkerError.ts"
+import { noCall } from "./calls.ts"
 import type { Elapsed } from "./elapsed.ts"
 import { type Control, control, type FromWorker, Kind, noGeneration, request, restamp, type Trace } from "./frame.ts"
 import type { Call, CallExit, Observer, Open, Sink, Window } from "./request.ts"
@@ -142,7 +143,7 @@ export const make = (options: {
       let packed: Packed
       try {
         packed = options.publisher().pack(
-          request(fence, lives, { id, method, payload: encoded.value, replyFrom, headers, trace, generation })
+          request(fence, lives, { id, method, payload: encoded.value, replyFrom, headers, trace, generation, call: restores ? noCall : id })
         )
       } catch (cause) {
         return `the payload cannot be sent: ${cause instanceof Error ? cause.message : String(cause)}`

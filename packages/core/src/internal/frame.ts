@@ -3,6 +3,7 @@
  * has them in words. A frame comes from another process, so its shape is checked before it is believed.
  */
 import type { Frame, Stats } from "../MessageQueues.ts"
+import { noCall } from "./calls.ts"
 
 export const Kind = {
   // driver → worker
@@ -31,7 +32,7 @@ export const Kind = {
 
 /** How many holes a frame has. */
 const holes: Readonly<Record<number, number>> = {
-  [Kind.Request]: 11,
+  [Kind.Request]: 12,
   [Kind.Interrupt]: 5,
   [Kind.Ack]: 5,
   [Kind.Peers]: 6,
@@ -80,6 +81,8 @@ export interface Request {
   readonly trace: Trace | null
   /** Of the collectives, when the call was made: its handlers meet in that one or not at all. `noGeneration`: not at all. */
   readonly generation: number
+  /** Which call it is of: the same for all ranks, and greater than those that a rank was given before. `noCall`: its handlers meet as those of no call do. */
+  readonly call: number
 }
 /** Another membership: requests before it are of the former epoch, those after it of this one. */
 export interface Epoch {
@@ -124,7 +127,8 @@ export const request = (fence: Fence, lives: Lives, r: Omit<Request, "kind">): F
   r.replyFrom,
   r.headers,
   r.trace === null ? null : [r.trace.traceId, r.trace.spanId, r.trace.sampled],
-  r.generation
+  r.generation,
+  r.call
 ]
 
 /** The same request for what its member is now: it waited while the group went on. */
@@ -268,7 +272,7 @@ export const readReply = (frame: Frame, fence: Fence, member: number, life: numb
 
 /** A worker's view of a frame from its driver. */
 export const readDriver = (frame: Frame, fence: Fence, member: number, life: number): FromDriver | Refusal | Early => {
-  const [kind, mark, epoch, lives, a, b, payload, replyFrom, headers, trace, generation] = frame
+  const [kind, mark, epoch, lives, a, b, payload, replyFrom, headers, trace, generation, call] = frame
   if (!isCount(kind) || !isCount(mark) || !isCount(epoch)) return "malformed"
   if (mark !== fence.mark || (Array.isArray(lives) ? lives[member] : lives) !== life) return "stale"
   // Lanes do not wait for each other: a control frame, which says by number what it means, may come after the epoch in which it was sent, or before.
@@ -278,7 +282,7 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
   switch (kind) {
     case Kind.Request:
       return typeof b === "string" && (replyFrom === -1 || isCount(replyFrom)) && (headers === null || isHeaders(headers)) &&
-          (trace === null || isTrace(trace)) && (generation === noGeneration || isCount(generation))
+          (trace === null || isTrace(trace)) && (generation === noGeneration || isCount(generation)) && (call === noCall || isCount(call))
         ? {
           kind,
           id: a,
@@ -287,7 +291,8 @@ export const readDriver = (frame: Frame, fence: Fence, member: number, life: num
           replyFrom,
           headers,
           trace: trace === null ? null : { traceId: trace[0], spanId: trace[1], sampled: trace[2] },
-          generation
+          generation,
+          call
         }
         : "malformed"
     case Kind.Interrupt:

@@ -12,9 +12,10 @@ import { CollectiveAborted } from "../CollectiveAborted.ts"
 import type { Collectives, Communicator, Numbers, Reduction } from "../Collectives.ts"
 import type { Record } from "../FlightRecorder.ts"
 import * as MessageQueues from "../MessageQueues.ts"
+import * as inCalls from "./calls.ts"
 import * as collectives from "./collectives.ts"
 import { type Control, type FromWorker, Kind, noGeneration } from "./frame.ts"
-import { Generation } from "./self.ts"
+import { Asked } from "./self.ts"
 
 export interface Options {
   readonly group: string
@@ -52,6 +53,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const context = yield* Effect.context<MessageQueues.MessageQueues>()
   const run = Effect.runForkWith(context)
   const meetings = new Map<number, Meeting>()
+  const calls = inCalls.make(() => {
+    for (const { made } of meetings.values()) made.review()
+  })
   /** Why those that are over are. */
   let issue = ""
 
@@ -66,6 +70,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           rank,
           ranks,
           generation: number,
+          calls,
           join: (handle) => {
             send({ kind: Kind.Join, generation: number, handle })
             return Deferred.await(peers)
@@ -101,7 +106,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     current = meetings.get(generation) ?? begin(generation, place(), current.series)
   }
 
-  const asking = (fiber: Fiber.Fiber<unknown, unknown> | undefined): number => fiber?.getRef(Generation) ?? current.number
+  const asking = (fiber: Fiber.Fiber<unknown, unknown> | undefined): number => fiber?.getRef(Asked)?.generation ?? current.number
 
   /**
    * Operations of whichever communicator it is when they begin. A handler whose call was made in a former generation must not meet those of later calls: some ranks of its
@@ -162,6 +167,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   )
   return {
     service,
+    calls,
     /** The highest number that it knows. */
     latest: (): number => Math.max(...meetings.keys()),
     /** Another membership has begun, in this generation. Those of the one before go on until the driver ends them. */

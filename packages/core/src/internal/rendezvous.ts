@@ -24,6 +24,10 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
   const tell = (members: ReadonlyArray<Member>, message: Control): void => {
     for (const member of members) send(member, message)
   }
+  const gather = (generation: number, whom = meetings.get(generation)?.members ?? []): void => {
+    const ranks = meetings.get(generation)?.members ?? []
+    for (const member of whom) send(member, { kind: Kind.Meet, generation, rank: ranks.indexOf(member), ranks: ranks.length })
+  }
   return {
     join: (member: Member, { generation, handle }: { readonly generation: number; readonly handle: unknown }): void => {
       const meeting = meetings.get(generation)
@@ -31,6 +35,8 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
       if (over !== undefined) return send(member, { kind: Kind.Abort, generation, issue: over })
       const { handles, members, met } = meeting
       handles.set(member, handle)
+      // A rank whose call ends before its first operation could not tell that to those who wait in it.
+      if (handles.size === 1) gather(generation, members.filter((other) => other !== member))
       const all = members.map((member) => handles.get(member))
       if (!all.every((handle) => handle !== undefined)) return
       tell(members, { kind: Kind.Peers, generation, handles: all })
@@ -43,10 +49,7 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
       return generation
     },
     /** Has them meet at once. They have lanes to the driver by now. */
-    gather: (generation: number): void => {
-      const members = meetings.get(generation)?.members ?? []
-      members.forEach((member, rank) => send(member, { kind: Kind.Meet, generation, rank, ranks: members.length }))
-    },
+    gather,
     /** A generation that does not serve is over. */
     discard: (generation: number, issue: string): void => {
       const meeting = meetings.get(generation)

@@ -37,7 +37,13 @@ export const Concurrent: Context.Reference<boolean> = Context.Reference<boolean>
   defaultValue: () => false
 })
 
-/** The generation of collectives in which the call was made that a handler answers; none in a worker's layer. */
-export const Generation: Context.Reference<number | undefined> = Context.Reference<number | undefined>("@phalanx/core/Generation", {
+/** The call that a handler answers, and the generation of collectives in which it was made. */
+export interface Asked {
+  readonly call: number
+  readonly generation: number
+}
+
+/** None in a worker's layer. */
+export const Asked: Context.Reference<Asked | undefined> = Context.Reference<Asked | undefined>("@phalanx/core/Asked", {
   defaultValue: () => undefined
 })

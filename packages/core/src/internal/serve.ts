@@ -166,7 +166,8 @@ export const run = (
     const { ack, interrupt, request } = answers = yield* answering.make(worker.protocol as any, handlers as Context.Context<any>, {
       self,
       send,
-      record
+      record,
+      calls: group.calls
     })
     receive = (frame) => {
       const message = readDriver(frame, fence, member, incarnation)

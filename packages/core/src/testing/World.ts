@@ -315,7 +315,8 @@ export const make = (options: Options): World => {
           now = next
           mark(now)
         }
-        events.take()()
+        // Everything that is due at one time is due before anyone has a turn.
+        while (events.next() === now) events.take()()
       }
       return "done"
     }

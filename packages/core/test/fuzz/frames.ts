@@ -120,7 +120,8 @@ const FromDriver = Schema.Union([
     replyFrom: Schema.Int.check(Schema.isGreaterThanOrEqualTo(-1)),
     headers: Schema.NullOr(Schema.Array(Schema.Tuple([Schema.String, Schema.String]))),
     trace: Schema.NullOr(Schema.Struct({ traceId: Schema.String, spanId: Schema.String, sampled: Schema.Boolean })),
-    generation: Schema.Int.check(Schema.isGreaterThanOrEqualTo(-1))
+    generation: Schema.Int.check(Schema.isGreaterThanOrEqualTo(-1)),
+    call: Schema.Int.check(Schema.isGreaterThanOrEqualTo(-1))
   }),
   of(Kind.Epoch, { epoch: Schema.Literal(fence.epoch + 1), shape: Shape, members: Schema.Array(Count), generation: Count }),
   of(Kind.Meet, { generation: Count, rank: Count, ranks: Count }),
@@ -160,7 +161,8 @@ const fromDriver = (random: Random): Holes => {
         replyFrom: random.below(5) - 1,
         headers: random.once(2) ? null : [["x-tenant", "t1"], ["b3", "0"]],
         trace: random.once(2) ? null : { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", sampled: true },
-        generation: 0
+        generation: 0,
+        call: id - 1
       })
   }
 }
