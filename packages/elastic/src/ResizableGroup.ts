@@ -41,6 +41,10 @@ interface Change<P extends RpcGroup.Any, D extends string> {
 const failed = ({ message }: Failed): ResizeError =>
   new ResizeError({ issue: message, advice: "The group goes on as it is; ask again, or for another size" })
 
+/** Fails when the group does, for good: there is nobody left to do a step. */
+export const ended = (group: { readonly failure: Effect.Effect<never, Failed> }): Effect.Effect<never, ResizeError> =>
+  Effect.mapError(group.failure, ({ message }) => new ResizeError({ issue: message, advice: "Start the group anew", final: true }))
+
 /** The group, called in the journal by its name. */
 export const make = <P extends RpcGroup.Any, D extends string>(
   group: WorkerGroup.WorkerGroup<P, D>,
@@ -94,11 +98,14 @@ export const make = <P extends RpcGroup.Any, D extends string>(
 
   const forget = Effect.mapError(hooks.forget, failed)
 
+  /** A step ends for good with the group. */
+  const whileItLives = <A>(step: Effect.Effect<A, ResizeError>): Effect.Effect<A, ResizeError> => Effect.raceFirst(ended(group), step)
+
   return Resizable.of({
     group: group.name,
     serving,
-    prepare,
-    copy,
+    prepare: (resize) => whileItLives(prepare(resize)),
+    copy: (resize) => whileItLives(copy(resize)),
     ready: ({ epoch }) => Effect.asVoid(copied(epoch)),
     commit: Effect.fnUntraced(function*(resize) {
       const now = yield* serving
@@ -110,7 +117,7 @@ export const make = <P extends RpcGroup.Any, D extends string>(
       const began = performance.now()
       yield* Effect.mapError(hooks.commit(standby, standby.commit, resize), failed)
       return { pauseMillis: performance.now() - began }
-    }),
+    }, whileItLives),
     retire: ({ epoch }) => close(epoch),
     abort: ({ epoch }) => Effect.flatMap(serving, (now) => now.epoch >= epoch ? Effect.void : Effect.andThen(close(epoch), forget))
   })

@@ -8,6 +8,7 @@ import { ResizeError } from "@phalanx/elastic/ElasticError"
 import * as ExpertMap from "@phalanx/elastic/ExpertMap"
 import * as MovementPlan from "@phalanx/elastic/MovementPlan"
 import { Resizable, type Resize, type Serving } from "@phalanx/elastic/Resizable"
+import * as ResizableGroup from "@phalanx/elastic/ResizableGroup"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -215,13 +216,17 @@ export const make = (options: Options): Resizable["Service"] => {
     yield* Effect.ignore(ranks.exits.forget())
   })
 
+  /** A step ends for good with the ranks. */
+  const whileTheyLive = <A>(step: Effect.Effect<A, ResizeError>): Effect.Effect<A, ResizeError> =>
+    Effect.raceFirst(ResizableGroup.ended(ranks), step)
+
   return Resizable.of({
     group: options.group ?? ranks.name.replace(/-[0-9a-f]+$/, ""),
     serving,
-    prepare,
-    copy,
-    ready,
-    commit,
+    prepare: (resize) => whileTheyLive(prepare(resize)),
+    copy: (resize) => whileTheyLive(copy(resize)),
+    ready: (resize) => whileTheyLive(ready(resize)),
+    commit: (resize) => whileTheyLive(commit(resize)),
     retire,
     abort
   })

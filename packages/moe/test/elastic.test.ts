@@ -119,4 +119,19 @@ describe("ranks that change their number", () => {
       assert.deepStrictEqual((yield* group.serving).shape, { dp: 3, tp: 1 })
       assert.deepStrictEqual(yield* Fiber.join(all), expected)
     })).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-12: a change ends for good when the ranks have failed", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const ranks = yield* start(2, 1, undefined, 6)
+      const generator = yield* Generator.make({ ranks })
+      const group = ElasticRanks.make({ ranks, generator })
+      const from = yield* group.serving
+      const resize = { operation: "late", request: { to: { dp: 3, tp: 1 } }, from, epoch: 1, report: () => Effect.void }
+      yield* group.prepare(resize)
+      yield* ranks.kill(0)
+      yield* Effect.flip(ranks.failure)
+      for (const step of [group.copy(resize), group.ready(resize), group.commit(resize), group.prepare(resize)]) {
+        assert.isTrue((yield* Effect.flip(step)).final)
+      }
+    })).pipe(Effect.provide(Cluster.layerMemory)))
 })
