@@ -137,7 +137,7 @@ export const gaps: ReadonlyArray<Gap> = [
     decoder: "collectives",
     missing: "the check that all ranks are in the same operation",
     ...core("collectives", "communicatorSide"),
-    check: "if (!this.matches(code, bytes)) return this.mismatch(place, code, bytes)",
+    check: "if (!this.matches(code, mark, bytes)) return this.mismatch(place, code, mark, bytes)",
     instead: ""
   },
   {

@@ -114,7 +114,7 @@ describe("a keeper", () => {
           [`ended together with its keeper, process ${keeper}`]
         ])
       )
-      assert.deepStrictEqual([...pids, child].filter(lives), [])
+      yield* eventually("they are gone", () => ![...pids, child].some(lives), 1000)
       yield* group.call.print({ stream: "stdout", text: "" })
       const next = keeperOf(registry)
       assert.notStrictEqual(next, keeper)
@@ -158,8 +158,8 @@ describe("a keeper", () => {
             if (heard.push(message) > 1) return true
             const proof = Proof.of(secret, keeping.about("driver", message.nonce, generation))
             const options = { queues: {}, prints: false, grace: 1, env: {}, execArgv: [], node: "" }
-            socket.write(keeping.line({ generation, leaseMillis: 1, nonce: keeping.nonce(), proof, options }))
-            socket.write(keeping.line(then))
+            // In one piece: a keeper that has refused may have closed the socket before another one.
+            socket.write(keeping.line({ generation, leaseMillis: 1, nonce: keeping.nonce(), proof, options }) + keeping.line(then))
             return true
           })
         })

@@ -21,7 +21,7 @@ const reduceCode = encode("allReduce")
 const idle = -1
 const counts = 0xf
 const half = 12
-export const channelOf = (communicator: number, mark: number): number => (communicator << half | mark >>> half) >>> 0
+const channelOf = (communicator: number, mark: number): number => (communicator << half | mark >>> half) >>> 0
 export const communicatorOf = (channel: number): number => channel >>> half
 export const markIn = (channel: number, sequence: number): number => (channel & 0xfff) << half | sequence >>> 4 & 0xfff
 /** What a peer is told that waits for this rank in vain. */
