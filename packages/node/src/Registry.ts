@@ -11,6 +11,7 @@
  */
 import type { AdoptError } from "@phalanx/core/AdoptError"
 import type * as Cluster from "@phalanx/core/Cluster"
+import { type MessageQueues, QueueError } from "@phalanx/core/MessageQueues"
 import type { Snapshot } from "@phalanx/core/Snapshot"
 import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as Context from "effect/Context"
@@ -107,6 +108,25 @@ export class Registry extends Context.Service<Registry, {
   /** Removes what dead drivers have left. What cannot be removed is logged, and tried again the next time. */
   readonly sweep: Effect.Effect<ReadonlyArray<Swept>, RegistryError>
 }>()("@phalanx/node/Registry") {}
+
+/** These queues, with each group that this process opens entered from before its first file is made. `segments` is where shared memory lies. */
+export const entering = (
+  queues: MessageQueues["Service"],
+  segments: string | undefined
+): Effect.Effect<MessageQueues["Service"], never, Registry> =>
+  Effect.map(Registry, (registry) => ({
+    ...queues,
+    open: Effect.fnUntraced(function*(options) {
+      const { group, secret, snapshot } = options
+      const entry = yield* Effect.mapError(
+        registry.enter({ group, secret, segments, snapshot }),
+        ({ advice, issue, operation, where }) => new QueueError({ operation, where, issue, advice })
+      )
+      const publisher = yield* queues.open({ ...options, replaced: entry.isReplaced })
+      yield* entry.carriedBy(publisher.transport)
+      return publisher
+    })
+  }))
 
 /** What the driver of a living group says of it, asked over its socket. Fails if it is busy, or does not serve. */
 export const ask = ({ folder, record }: Group): Effect.Effect<Snapshot, RegistryError> => inquiry.ask(folder, record.secret)

@@ -9,8 +9,9 @@
  * - RY-5: however a group, its driver or the bridge ends, no worker, agent or placement group stays, and Ray's cluster stays as it was.
  */
 import * as Cluster from "@phalanx/core/Cluster"
-import type { MessageQueues } from "@phalanx/core/MessageQueues"
+import { MessageQueues } from "@phalanx/core/MessageQueues"
 import type * as Placement from "@phalanx/core/Placement"
+import * as Registry from "@phalanx/node/Registry"
 import * as WorkerProcess from "@phalanx/node/WorkerProcess"
 import * as MixedQueues from "@phalanx/queue/MixedQueues"
 import * as TcpQueues from "@phalanx/queue/TcpQueues"
@@ -192,10 +193,13 @@ const build = Effect.fnUntraced(function*(options: Options) {
     adopt
   })
   const settings = { host: bridge.address, port: options.port, folder: options.folder }
+  const transport = options.transport === "tcp" ? TcpQueues.layerWith(settings) : MixedQueues.layerWith(settings)
+  // A driver that is killed leaves its queues' files, which the next one of this user on this machine removes. Workers are Ray's to end.
+  const queues = Layer.effect(MessageQueues, Effect.flatMap(MessageQueues, (queues) => Registry.entering(queues, options.folder)))
   return Layer.mergeAll(
     Layer.succeed(Cluster.Cluster, { spawn }),
     Layer.succeed(Ray, ray),
-    options.transport === "tcp" ? TcpQueues.layerWith(settings) : MixedQueues.layerWith(settings)
+    queues.pipe(Layer.provide([transport, Registry.layer]))
   )
 })
 

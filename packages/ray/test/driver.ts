@@ -4,11 +4,14 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { spawn } from "node:child_process"
+import { readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { environment } from "../../../test/harness/ray.ts"
 import { Another, childrenNaming, cluster, eventually, lives, scouts } from "./cluster.ts"
 
 const program = fileURLToPath(new URL("./fixtures/driver.ts", import.meta.url))
+
+const told = /^(\S+) pids (.*)\n/m
 
 /** Runs a driver, and gives the pids of its workers once it has told them. */
 const drive = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
@@ -24,9 +27,12 @@ const drive = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
   child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
-  yield* eventually("the driver tells its workers' pids", Effect.sync(() => /^pids .*\n/m.test(output)), 30_000)
-  return { child, pids: /^pids (.*)\n/m.exec(output)![1]!.split(" ").map(Number), output: () => output }
+  yield* eventually("the driver tells its workers' pids", Effect.sync(() => told.test(output)), 30_000)
+  const [, group, pids] = told.exec(output)!
+  return { child, group: group!, pids: pids!.split(" ").map(Number), output: () => output }
 })
+
+const segments = (group: string): ReadonlyArray<string> => readdirSync("/dev/shm").filter((name) => name.startsWith(`phalanx-${group}-`))
 
 const gone = Effect.fnUntraced(function*(pids: ReadonlyArray<number>, millis: number) {
   yield* eventually("the workers are gone", Effect.sync(() => !pids.some(lives)), millis)
@@ -43,10 +49,14 @@ export const driver = () =>
     layer(Another.layer, { timeout: 120_000, excludeTestServices: true })((it) => {
       it.effect("RY-5: SIGKILL of the driver takes workers, agents and placement group with it", () =>
         Effect.gen(function*() {
-          const { child, pids } = yield* drive()
+          const { child, group, pids } = yield* drive()
           assert.isTrue(pids.every(lives))
+          assert.isNotEmpty(segments(group))
           child.kill("SIGKILL")
           yield* gone(pids, 1000)
+          // The files of its queues go with the next start of a group.
+          yield* Effect.scoped(scouts(1)).pipe(Effect.provide(cluster()))
+          assert.deepStrictEqual(segments(group), [])
         }))
 
       it.effect("RY-5: SIGTERM ends a driver in order, and nothing is left", () =>

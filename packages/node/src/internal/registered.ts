@@ -1,14 +1,14 @@
 /** Whatever a cluster's groups do goes through here on its way, and into the registry: a group from before its first file is made, and its workers. */
 import { AdoptError } from "@phalanx/core/AdoptError"
 import * as Cluster from "@phalanx/core/Cluster"
-import { MessageQueues, QueueError } from "@phalanx/core/MessageQueues"
+import { MessageQueues } from "@phalanx/core/MessageQueues"
 import { SpawnError } from "@phalanx/core/WorkerError"
 import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { hostname } from "node:os"
-import { Registry } from "../Registry.ts"
+import { entering, Registry } from "../Registry.ts"
 import type { Keepers } from "./keepers.ts"
 
 /** The services given, with every group entered into the registry. `segments` is where shared memory lies; `keepers` have the workers, if there are any. */
@@ -69,20 +69,5 @@ export const layer = (
           }
         })
       })
-    ).pipe(Context.add(
-      MessageQueues,
-      MessageQueues.of({
-        ...queues,
-        open: Effect.fnUntraced(function*(options) {
-          const { group, secret, snapshot } = options
-          const entry = yield* Effect.mapError(
-            registry.enter({ group, secret, segments, snapshot }),
-            ({ advice, issue, operation, where }) => new QueueError({ operation, where, issue, advice })
-          )
-          const publisher = yield* queues.open({ ...options, replaced: entry.isReplaced })
-          yield* entry.carriedBy(publisher.transport)
-          return publisher
-        })
-      })
-    ))
+    ).pipe(Context.add(MessageQueues, yield* entering(queues, segments)))
   }))
