@@ -1,6 +1,6 @@
 import type { Standby, WorkerGroup } from "@phalanx/core/WorkerGroup"
 import * as ResizableGroup from "@phalanx/elastic/ResizableGroup"
-import { Effect, Semaphore } from "effect"
+import { Duration, Effect, Semaphore } from "effect"
 import { type Counters, ownerOf } from "./worker.ts"
 
 type Next = Standby<typeof Counters, "rank">
@@ -22,7 +22,10 @@ export const make = (group: WorkerGroup<typeof Counters, "rank">) => {
       permits.withPermits(1)(Effect.suspend(() => group.at(ownerOf(key, group.mesh.ranks.length)).call.add({ key, n }))),
     resizable: ResizableGroup.make(group, {
       copy: (standby, { from }) => give(standby, from.members, true),
-      commit: (standby, commit, { from }) => permits.withPermits(many)(Effect.andThen(give(standby, from.members, false), commit)),
+      commit: (standby, commit, { from }) => {
+        const held = Effect.timed(Effect.andThen(give(standby, from.members, false), commit))
+        return permits.withPermits(many)(Effect.map(held, ([took]) => Duration.toMillis(took)))
+      },
       forget: group.call.forget()
     })
   }

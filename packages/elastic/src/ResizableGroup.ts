@@ -11,7 +11,7 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { ResizeError } from "./ElasticError.ts"
-import { Resizable, type Resize } from "./Resizable.ts"
+import { Resizable, type Resize, type Serving } from "./Resizable.ts"
 
 /** Whatever can go wrong in a group's own part. */
 interface Failed {
@@ -22,12 +22,15 @@ interface Failed {
 export interface Hooks<P extends RpcGroup.Any, D extends string> {
   /** Brings members of the next epoch what they are to have, while the present one serves. It may be run again. */
   readonly copy: (standby: WorkerGroup.Standby<P, D>, resize: Resize) => Effect.Effect<void, Failed>
-  /** Holds back whatever would change that, brings what has changed since, and runs `commit`. It may be run again, as long as `commit` has not succeeded. */
+  /**
+   * Holds back whatever would change that, brings what has changed since, and runs `commit`; answers for how many milliseconds it held back. It may be run again, as long as `commit` has not
+   * succeeded.
+   */
   readonly commit: (
     standby: WorkerGroup.Standby<P, D>,
     commit: Effect.Effect<void, Standby.StandbyError>,
     resize: Resize
-  ) => Effect.Effect<void, Failed>
+  ) => Effect.Effect<number, Failed>
   /** Has the present members forget what they were brought and do not need. */
   readonly forget: Effect.Effect<void, Failed>
 }
@@ -41,8 +44,15 @@ interface Change<P extends RpcGroup.Any, D extends string> {
 const failed = ({ message }: Failed): ResizeError =>
   new ResizeError({ issue: message, advice: "The group goes on as it is; ask again, or for another size" })
 
+/** Whether what was asked for serves. A group that has lost a member has another epoch, too, but not for that. */
+const isReached = (now: Serving, { epoch, request }: Resize): boolean =>
+  now.epoch >= epoch &&
+  ("to" in request
+    ? Object.entries(request.to).every(([name, size]) => now.shape[name] === size)
+    : request.leave.every((id) => !now.members.includes(id)))
+
 /** Fails when the group does, for good: there is nobody left to do a step. */
-export const ended = (group: { readonly failure: Effect.Effect<never, Failed> }): Effect.Effect<never, ResizeError> =>
+const ended = (group: { readonly failure: Effect.Effect<never, Failed> }): Effect.Effect<never, ResizeError> =>
   Effect.mapError(group.failure, ({ message }) => new ResizeError({ issue: message, advice: "Start the group anew", final: true }))
 
 /** The group, called in the journal by its name. */
@@ -51,7 +61,9 @@ export const make = <P extends RpcGroup.Any, D extends string>(
   hooks: Hooks<P, D>
 ): Resizable["Service"] => {
   const changes = new Map<number, Change<P, D>>()
-  const serving = Effect.map(SubscriptionRef.get(group.membership), ({ epoch, members, mesh }) => ({
+  /** Epochs whose standby was given up here, and not prepared again. */
+  const aborted = new Set<number>()
+  const serving: Effect.Effect<Serving> = Effect.map(SubscriptionRef.get(group.membership), ({ epoch, members, mesh }) => ({
     epoch,
     shape: mesh.shape as Readonly<Record<string, number>>,
     members: members.map(({ id }) => id)
@@ -73,6 +85,7 @@ export const make = <P extends RpcGroup.Any, D extends string>(
         Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
       )
       changes.set(epoch, { standby, scope, copied: false })
+      aborted.delete(epoch)
     }).pipe(Effect.mapError(failed))
 
   /** What can still begin. */
@@ -106,19 +119,29 @@ export const make = <P extends RpcGroup.Any, D extends string>(
     serving,
     prepare: (resize) => whileItLives(prepare(resize)),
     copy: (resize) => whileItLives(copy(resize)),
-    ready: ({ epoch }) => Effect.asVoid(copied(epoch)),
+    ready: ({ epoch }) => whileItLives(Effect.asVoid(copied(epoch))),
     commit: Effect.fnUntraced(function*(resize) {
       const now = yield* serving
-      if (now.epoch >= resize.epoch) return { pauseMillis: 0 }
+      if (isReached(now, resize)) return { pauseMillis: 0 }
+      if (aborted.has(resize.epoch) || now.epoch >= resize.epoch) {
+        return yield* new ResizeError({
+          issue: now.epoch >= resize.epoch ? `epoch ${now.epoch} is another one` : `epoch ${resize.epoch} was given up`,
+          advice: "Ask for the size anew",
+          final: true
+        })
+      }
       // Past the point of no return there is one way, with whoever is there.
       const spoilt = (yield* Effect.exit(copied(resize.epoch)))._tag === "Failure"
       if (spoilt) yield* Effect.andThen(forget, Effect.andThen(prepare(resize), copy(resize)))
       const { standby } = yield* copied(resize.epoch)
-      const began = performance.now()
-      yield* Effect.mapError(hooks.commit(standby, standby.commit, resize), failed)
-      return { pauseMillis: performance.now() - began }
+      return { pauseMillis: yield* Effect.mapError(hooks.commit(standby, standby.commit, resize), failed) }
     }, whileItLives),
     retire: ({ epoch }) => close(epoch),
-    abort: ({ epoch }) => Effect.flatMap(serving, (now) => now.epoch >= epoch ? Effect.void : Effect.andThen(close(epoch), forget))
+    abort: (resize) =>
+      Effect.flatMap(serving, (now) => {
+        if (isReached(now, resize)) return Effect.void
+        aborted.add(resize.epoch)
+        return Effect.andThen(close(resize.epoch), forget)
+      })
   })
 }

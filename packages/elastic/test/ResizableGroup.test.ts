@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
+import * as Supervision from "@phalanx/core/Supervision"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as ResizableGroup from "@phalanx/elastic/ResizableGroup"
@@ -9,6 +10,7 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { Resize } from "../src/Resizable.ts"
 
 class Seat extends RpcGroup.make(Rpc.make("where", { success: Schema.Tuple([Schema.Int, Schema.Int]) })) {}
@@ -26,14 +28,20 @@ const seats = Effect.gen(function*() {
     spawn: (options) => Effect.tap(cluster.spawn(options), (process) => Effect.sync(() => void started.push(process)))
   })
   const group = yield* Effect.provideService(
-    WorkerGroup.make(Seat, { mesh: Mesh.make({ rank: 2 }), entry: worker, heartbeat: false, capacity: 6 }),
+    WorkerGroup.make(Seat, {
+      mesh: Mesh.make({ rank: 2 }),
+      entry: worker,
+      supervision: Supervision.shrink({ along: "rank" }),
+      heartbeat: false,
+      capacity: 6
+    }),
     Cluster.Cluster,
     capturing
   )
   const say = (word: string) => Effect.sync(() => void log.push(word))
   const resizable = ResizableGroup.make(group, {
     copy: ({ joining }) => say(`copy to ${joining}`),
-    commit: (_, commit) => Effect.andThen(say("commit"), commit),
+    commit: (_, commit) => Effect.as(Effect.andThen(say("commit"), commit), 7),
     forget: say("forget")
   })
   const resize: Resize = {
@@ -56,7 +64,7 @@ describe("a group that can be resized", () => {
       assert.match((yield* Effect.flip(resizable.ready(resize))).message, /^not all that epoch 1 needs has been copied/)
       yield* resizable.copy(resize)
       yield* resizable.ready(resize)
-      yield* resizable.commit(resize)
+      assert.deepStrictEqual(yield* resizable.commit(resize), { pauseMillis: 7 })
       assert.deepStrictEqual(yield* resizable.commit(resize), { pauseMillis: 0 })
       yield* resizable.retire(resize)
       yield* resizable.abort(resize)
@@ -74,6 +82,23 @@ describe("a group that can be resized", () => {
       yield* started[2]!.end
       assert.deepStrictEqual(log, ["copy to 2", "forget"])
       assert.deepStrictEqual(yield* group.call.where(), [[0, 0], [0, 1]])
+      assert.isTrue((yield* Effect.flip(resizable.commit(resize))).final)
+    })))
+
+  it.live("does not take another epoch, which a loss has made, for the one that was asked for, and keeps nothing that was prepared", () =>
+    inMemory(Effect.gen(function*() {
+      const { group, log, resizable, resize, started } = yield* seats
+      yield* resizable.prepare(resize)
+      yield* resizable.copy(resize)
+      yield* group.kill(1)
+      yield* Stream.runHead(Stream.filter(group.events, ({ _tag }) => _tag === "Resized"))
+      const { final, message } = yield* Effect.flip(resizable.commit(resize))
+      assert.isTrue(final)
+      assert.include(message, "epoch 1 is another one")
+      yield* resizable.abort(resize)
+      yield* started[2]!.end
+      assert.deepStrictEqual(log, ["copy to 2", "forget"])
+      assert.deepStrictEqual(yield* group.call.where(), [[1, 0]])
     })))
 
   it.live("AD-7: prepares again for a commit that was decided, if what was prepared is lost or was another driver's", () =>
