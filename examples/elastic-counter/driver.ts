@@ -6,43 +6,18 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Elastic from "@phalanx/elastic/Elastic"
 import { ResizeError } from "@phalanx/elastic/ElasticError"
-import * as Journal from "@phalanx/elastic/Journal"
 import type { Resizable, Resize } from "@phalanx/elastic/Resizable"
-import * as Sqlite from "@phalanx/elastic/Sqlite"
 import { Effect, Layer } from "effect"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import * as DyingJournal from "../../test/harness/dyingJournal.ts"
 import { cluster, keys, options } from "./group.ts"
 import * as resizing from "./resizing.ts"
 import { Counters } from "./worker.ts"
 
 const [folder, request, point] = process.argv.slice(2) as [string, string, string]
-const die = Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL")), Effect.never)
-
-let writes = 0
 mkdirSync(join(folder, "operations"))
-const filename = join(folder, "operations", "journal.db")
-const journal = Layer.effect(
-  Journal.Journal,
-  Effect.map(Journal.Journal, (journal) => {
-    const dying = <A extends ReadonlyArray<any>, B, E>(write: (...args: A) => Effect.Effect<B, E>) => (...args: A) =>
-      Effect.suspend(() => {
-        const number = ++writes
-        if (point === `before ${number}`) return die
-        return point === `after ${number}` ? Effect.andThen(write(...args), die) : write(...args)
-      })
-    const { begin, close, decide, end, open, recordActivity } = journal
-    return Journal.Journal.of({
-      ...journal,
-      begin: dying(begin),
-      close: dying(close),
-      decide: dying(decide),
-      end: dying(end),
-      open: dying(open),
-      recordActivity: dying(recordActivity)
-    })
-  })
-).pipe(Layer.provide(Journal.layer), Layer.provide(Sqlite.layer({ filename, synchronous: "NORMAL" })))
+const journal = DyingJournal.layer(join(folder, "operations", "journal.db"), point)
 
 type Steps = Omit<Resizable["Service"], "group" | "serving">
 
@@ -54,10 +29,10 @@ const dying = (resizable: Resizable["Service"]): Resizable["Service"] => {
       if (point === `in ${name}`) {
         return Effect.andThen(
           Effect.forkChild(run, { startImmediately: true }),
-          Effect.andThen(Effect.yieldNow, die)
+          Effect.andThen(Effect.yieldNow, DyingJournal.die)
         )
       }
-      if (point === `done ${name}`) return Effect.andThen(run, die)
+      if (point === `done ${name}`) return Effect.andThen(run, DyingJournal.die)
       // Nothing is aborted unless something has failed.
       const fails = name === "ready" && /^\w+ abort$/.test(point)
       return fails ? new ResizeError({ issue: "it is to fail", advice: "Let it" }) : run
