@@ -1,7 +1,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Elastic from "@phalanx/elastic/Elastic"
-import { Console, Effect, Option } from "effect"
+import { Console, Effect, Fiber, Option } from "effect"
 import { spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -37,11 +37,19 @@ const program = Effect.gen(function*() {
       `another one carries on: ${operation.to.members.length} ranks, the first two ${same ? "the same" : "other"} processes`
     )
 
+    let rounds = 0
+    const round = Effect.map(Effect.forEach(keys, (key) => add(key, 1), { concurrency: 8 }), (counts) => {
+      rounds++
+      return counts
+    })
+    // Counts on until the change is done, and once more.
+    const counting = yield* Effect.forkChild(Effect.forever(Effect.uninterruptible(round)), { startImmediately: true })
     const { to } = yield* Elastic.scale(resizable, { leave: [0], operation: "b" })
-    yield* Console.log(`and goes on to members ${to.members.join(", ")}`)
-    const counts = yield* Effect.forEach(keys, (key) => add(key, 1))
+    yield* Fiber.interrupt(counting)
+    yield* Console.log(`and goes on to members ${to.members.join(", ")}, counting ${rounds > 1 ? "meanwhile" : "afterwards"}`)
+    const counts = yield* round
     yield* Console.log(
-      `counters that are what they should be: ${counts.filter((count, index) => count === index + 1).length} of ${keys.length}`
+      `counters that are what they should be: ${counts.filter((count, index) => count === index + rounds).length} of ${keys.length}`
     )
   }).pipe(Effect.scoped, Effect.provide([cluster(where), operations(where)]))
 }).pipe(Effect.scoped)
