@@ -64,8 +64,8 @@ export class Resizable extends Context.Service<Resizable, {
   /** Succeeds when every member of the next epoch could serve at once. */
   readonly ready: (resize: Resize) => Effect.Effect<void, ResizeError>
   /**
-   * Makes the next epoch the one that serves, between two steps. Where it is so already it does nothing; where that epoch is not prepared (it was aborted) it fails for
-   * good.
+   * Makes the next epoch the one that serves, between two steps. Where it is so already it does nothing; where it was aborted, or another epoch serves, it fails for
+   * good. A successor, which has prepared nothing for a commit that was decided, prepares anew.
    */
   readonly commit: (resize: Resize) => Effect.Effect<Committed, ResizeError>
   /** Ends and releases what the last epoch needed and this one does not. */
