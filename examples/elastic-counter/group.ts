@@ -15,8 +15,8 @@ export const options = {
 /** Where its workers, its record and its operations are. */
 export const cluster = (folder: string) =>
   NodeCluster.layerWith({ registry: join(folder, "registry"), folder, keeper: { lease: "1 minute" }, output: "ignore" })
-export const operations = (folder: string) =>
-  Elastic.layerSqlite({ filename: join(folder, "operations", "journal.db"), synchronous: "NORMAL" })
+export const journalOf = (folder: string): string => join(folder, "operations", "journal.db")
+export const operations = (folder: string) => Elastic.layerSqlite({ filename: journalOf(folder), synchronous: "NORMAL" })
 
 /** What the first driver counts. */
 export const keys: ReadonlyArray<string> = Array.from({ length: 50 }, (_, i) => `key ${i}`)

@@ -16,7 +16,7 @@ import { Counters, ownerOf } from "./worker.ts"
 /** Runs a driver that is killed at a point; false if it had ended before it came there. */
 const kill = (folder: string, request: Request, point: string): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
-    const args = [join(import.meta.dirname, "driver.ts"), folder, JSON.stringify(request), point]
+    const args = [join(import.meta.dirname, "test", "victim.ts"), folder, JSON.stringify(request), point]
     const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"] })
     child.once("exit", (code, signal) =>
       resume(signal === "SIGKILL" ? Effect.succeed(true) : code === 0 ? Effect.succeed(false) : Effect.die(new Error(`${point}: ${code}`))))

@@ -18,7 +18,7 @@ const folder = Effect.acquireRelease(
 /** The first driver, which kills itself when it has decided to go from 2 ranks to 4 and is about to. */
 const drive = (folder: string) =>
   Effect.callback<string>((resume) => {
-    const args = [join(import.meta.dirname, "driver.ts"), folder, JSON.stringify({ to: { rank: 4 } }), "in commit"]
+    const args = [join(import.meta.dirname, "driver.ts"), folder]
     spawn(process.execPath, args, { stdio: "inherit" }).once("exit", (_, signal) => resume(Effect.succeed(String(signal))))
   })
 
