@@ -60,6 +60,8 @@ export interface Options extends Python.Options {
   readonly transport?: "mixed" | "tcp" | undefined
   /** The memory-backed folder of the segments. Default `/dev/shm`. */
   readonly folder?: string | undefined
+  /** Where this user's groups are recorded: a folder of its own. Default: `Registry.defaultFolder`. */
+  readonly registry?: string | undefined
   /** This process's port, or the first free one of a range. Default: one that the system chooses. */
   readonly port?: TcpQueues.Options["port"]
   /** Time from SIGTERM to SIGKILL when a worker is to end. Default 2 seconds. */
@@ -199,7 +201,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
   return Layer.mergeAll(
     Layer.succeed(Cluster.Cluster, { spawn }),
     Layer.succeed(Ray, ray),
-    queues.pipe(Layer.provide([transport, Registry.layer]))
+    queues.pipe(Layer.provide([transport, options.registry === undefined ? Registry.layer : Registry.layerAt(options.registry)]))
   )
 })
 

@@ -1,22 +1,34 @@
 import { assert, describe, layer } from "@effect/vitest"
+import * as Registry from "@phalanx/node/Registry"
 import * as RayCluster from "@phalanx/ray/RayCluster"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { spawn } from "node:child_process"
-import { readdirSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { environment } from "../../../test/harness/ray.ts"
 import { Another, childrenNaming, cluster, eventually, lives, scouts } from "./cluster.ts"
 
 const program = fileURLToPath(new URL("./fixtures/driver.ts", import.meta.url))
 
-const told = /^(\S+) pids (.*)\n/m
+const told = /^group (.*)\npids (.*)\n/m
 
 /** Runs a driver, and gives the pids of its workers once it has told them. */
 const drive = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   let output = ""
-  const env = { ...process.env, ...yield* environment }
+  const runtime = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "phalanx-driven-"))),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+  )
+  const registry = join(runtime, "phalanx")
+  // Whatever a killed one has left is gone in the end, as the next start would have it.
+  yield* Effect.addFinalizer(() =>
+    Effect.ignore(Effect.flatMap(Registry.Registry, ({ sweep }) => sweep).pipe(Effect.provide(Registry.layerAt(registry))))
+  )
+  const env = { ...process.env, ...yield* environment, XDG_RUNTIME_DIR: runtime }
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(process.execPath, [program, ...args], {
@@ -29,7 +41,7 @@ const drive = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
   yield* eventually("the driver tells its workers' pids", Effect.sync(() => told.test(output)), 30_000)
   const [, group, pids] = told.exec(output)!
-  return { child, group: group!, pids: pids!.split(" ").map(Number), output: () => output }
+  return { child, registry, group: group!, pids: pids!.split(" ").map(Number), output: () => output }
 })
 
 const segments = (group: string): ReadonlyArray<string> => readdirSync("/dev/shm").filter((name) => name.startsWith(`phalanx-${group}-`))
@@ -49,13 +61,13 @@ export const driver = () =>
     layer(Another.layer, { timeout: 120_000, excludeTestServices: true })((it) => {
       it.effect("RY-5: SIGKILL of the driver takes workers, agents and placement group with it", () =>
         Effect.gen(function*() {
-          const { child, group, pids } = yield* drive()
+          const { child, group, pids, registry } = yield* drive()
           assert.isTrue(pids.every(lives))
           assert.isNotEmpty(segments(group))
           child.kill("SIGKILL")
           yield* gone(pids, 1000)
           // The files of its queues go with the next start of a group.
-          yield* Effect.scoped(scouts(1)).pipe(Effect.provide(cluster()))
+          yield* Effect.scoped(scouts(1)).pipe(Effect.provide(cluster({ registry })))
           assert.deepStrictEqual(segments(group), [])
         }))
 

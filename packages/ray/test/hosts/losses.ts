@@ -6,8 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { spawn } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
-import { dirname } from "node:path"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as Hosts from "../../../../test/harness/hosts.ts"
@@ -112,7 +113,17 @@ export const losses = [
     run: Effect.gen(function*() {
       const { address, python, token } = yield* Three
       const [pid] = raylet(2)
-      const env = { ...process.env, RAY_ADDRESS: address, RAY_AUTH_TOKEN: token, PATH: `${dirname(python)}:${process.env["PATH"]}` }
+      const runtime = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "phalanx-driven-"))),
+        (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+      )
+      const env = {
+        ...process.env,
+        XDG_RUNTIME_DIR: runtime,
+        RAY_ADDRESS: address,
+        RAY_AUTH_TOKEN: token,
+        PATH: `${dirname(python)}:${process.env["PATH"]}`
+      }
       const program = fileURLToPath(new URL("../fixtures/driver.ts", import.meta.url))
       const inside = ["--target", String(pid), "--net", "--mount", "--pid", "--uts"]
       const driver = yield* Effect.acquireRelease(

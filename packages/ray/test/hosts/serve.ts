@@ -4,6 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { createInterface } from "node:readline"
@@ -35,7 +36,7 @@ const program = Effect.gen(function*() {
       process.stdout.write(`${JSON.stringify(exit._tag === "Success" ? { value: exit.value } : { error: Cause.pretty(exit.cause) })}\n`)
     }))
   )
-}).pipe(Effect.scoped)
+}).pipe(Effect.scoped, Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatSimple)])))
 
 Effect.runFork(program).addObserver((exit) => {
   if (exit._tag === "Failure") process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
