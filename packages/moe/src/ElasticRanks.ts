@@ -15,7 +15,8 @@ import type * as Generator from "./Generator.ts"
 import * as placing from "./internal/placing.ts"
 import { share } from "./internal/sharing.ts"
 import { size } from "./internal/size.ts"
-import type { Gifts, Moe, Slots } from "./Moe.ts"
+import type { Gifts, Moe, Part, Slots } from "./Moe.ts"
+import * as Sampling from "./Sampling.ts"
 
 /** The ranks, who drives them, and how they change. */
 export interface Options {
@@ -48,6 +49,15 @@ type Gathered = Array<{ readonly experts: Array<Gifts["experts"][number]>; reado
 
 /** The most bytes of experts that a rank gives in one round: what its event loop is held up by. */
 const round = 256 * 1024
+
+/** Passes that those who join make with all others before they serve, so that their first step is hardly longer than the ones before. */
+const rehearsals = 4
+/** And steps of their own: of a request that nobody has made. */
+const rehearsed: ReadonlyArray<Part> = [
+  { open: [{ id: -2, tokens: new Uint8Array(17), maxTokens: 400, sampling: Sampling.greedy }], run: [{ id: -2, take: 12 }], close: [] },
+  ...Array.from({ length: 5 }, () => ({ open: [], run: [{ id: -2, take: 1 }], close: [] })),
+  { open: [], run: [], close: [-2] }
+]
 
 /** Ranks as something that can be resized. */
 export const make = (options: Options): Resizable["Service"] => {
@@ -94,6 +104,13 @@ export const make = (options: Options): Resizable["Service"] => {
     return gifts
   }
 
+  /** Brings what has been written so far of the requests that are to move. */
+  const giveWritten = Effect.fnUntraced(function*(moving: Moving) {
+    assign(moving)
+    const given = yield* give(moving.standby, requestsOf(moving, false))
+    for (const [id, position] of given.flatMap(({ positions }) => positions)) moving.given.set(id, position)
+  })
+
   const giveExperts = Effect.fnUntraced(function*({ former, standby }: Moving, plan: MovementPlan.MovementPlan, report: Resize["report"]) {
     const all = [...former, ...standby.joining]
     const total = MovementPlan.totalBytes(plan)
@@ -121,18 +138,26 @@ export const make = (options: Options): Resizable["Service"] => {
       const map = yield* placing.next({ slots: seating.slots(), before: former, after: standby.members, load, capacity, redundant })
       const moving: Moving = { standby, former, slots: map.to.layers, homes: new Map(), given: new Map() }
       yield* giveExperts(moving, yield* MovementPlan.make({ ...map, expertBytes: size.expertBytes }), report)
-      assign(moving)
-      // Two rounds: what is written during the first one is little.
-      for (let times = 0; times < 2; times++) {
-        const given = yield* give(standby, requestsOf(moving, false))
-        for (const [id, position] of given.flatMap(({ positions }) => positions)) moving.given.set(id, position)
+      yield* giveWritten(moving)
+      const { length } = standby.joining
+      yield* standby.next.call.expect({ epoch, slots: moving.slots, rehearsals: length === 0 ? 0 : rehearsals })
+      if (length > 0) {
+        const joining = standby.all.slice({ member: standby.joining.map((_, i) => former.length + i) })
+        for (const part of rehearsed) {
+          yield* joining.call.step({
+            step: -1,
+            parts: Array.from({ length: standby.members.length / tp }, () => part)
+          })
+        }
       }
-      yield* standby.next.call.expect({ epoch, slots: moving.slots })
       movings.set(standby, moving)
     }),
-    commit: (standby, commit) =>
-      seating.between(Effect.gen(function*() {
-        const moving = movings.get(standby)!
+    commit: Effect.fnUntraced(function*(standby, commit) {
+      const moving = movings.get(standby)!
+      // What is written during the first round is little.
+      yield* giveWritten(moving)
+      yield* giveWritten(moving)
+      return yield* seating.between(Effect.gen(function*() {
         const began = performance.now()
         assign(moving)
         const gifts = requestsOf(moving, true)
@@ -140,7 +165,8 @@ export const make = (options: Options): Resizable["Service"] => {
         yield* commit
         seating.reseat(moving.slots, moving.homes)
         return performance.now() - began
-      })),
+      }))
+    }),
     forget: Effect.asVoid(ranks.exits.forget())
   })
 }

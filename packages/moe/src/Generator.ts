@@ -230,11 +230,16 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
 
   /** What is to be done between two steps. */
   const gaps: Array<Effect.Effect<void>> = []
+  /** Tells whoever had something done there. They may have much to do then, so they hear of it when the next step's replies have been given on. */
+  const news: Array<() => void> = []
+  const tell = (): void => {
+    for (const hear of news.splice(0)) hear()
+  }
   const over = Deferred.makeUnsafe<never, GenerationError>()
   const between: Seating["between"] = <A, E>(effect: Effect.Effect<A, E>) =>
     Effect.suspend(() => {
       const done = Deferred.makeUnsafe<A, E>()
-      gaps.push(Effect.flatMap(Effect.exit(effect), (exit) => Effect.asVoid(Deferred.done(done, exit))))
+      gaps.push(Effect.map(Effect.exit(effect), (exit) => void news.push(() => Deferred.doneUnsafe(done, exit))))
       work.openUnsafe()
       return Effect.raceFirst(Deferred.await(done), Deferred.await(over))
     })
@@ -254,8 +259,10 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
         flights.push({ step: plan.step, rows: taken, planned, published, fiber })
       } else if (flights.length > 0) {
         yield* Effect.catch(land(), goOn)
+        tell()
       } else {
         work.closeUnsafe()
+        tell()
         yield* work.await
       }
     }
@@ -265,6 +272,7 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
         const cause = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
         broken = new GenerationError({ issue: cause instanceof Error ? cause.message : "the generator has ended", cause })
         for (const outbox of open.values()) Queue.failCauseUnsafe(outbox, Cause.fail(broken))
+        tell()
         Deferred.doneUnsafe(over, Exit.fail(broken))
         open.clear()
       })

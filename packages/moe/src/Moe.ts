@@ -118,8 +118,15 @@ export class Moe extends RpcGroup.make(
   Rpc.make("load", { success: Schema.Array(Schema.Array(Schema.Int)) }).annotate(Worker.Concurrent, true),
   /** Gives and takes, all ranks that are concerned at once, while steps go on. */
   Rpc.make("give", { payload: Gifts, success: Given, error: CollectiveAborted }).annotate(Worker.Concurrent, true),
-  /** Says where experts will lie in an epoch to come; answers how many of its own the rank had to read from the file. */
-  Rpc.make("expect", { payload: { epoch: Schema.Int, slots: Slots }, success: Schema.Int }).annotate(Worker.Concurrent, true),
+  /**
+   * Says where experts will lie in an epoch to come, and has its members make so many passes of which nobody wants anything; answers how many of its own experts the rank had to read from the
+   * file.
+   */
+  Rpc.make("expect", {
+    payload: { epoch: Schema.Int, slots: Slots, rehearsals: Schema.Int },
+    success: Schema.Int,
+    error: CollectiveAborted
+  }).annotate(Worker.Concurrent, true),
   /** The epoch that was expected does not come: whatever was given for it is dropped. */
   Rpc.make("forget").annotate(Worker.Concurrent, true),
   /** Logits after the request's last byte, for comparing with the reference; computed alone, touching no request. */

@@ -2,7 +2,7 @@
  * A rank of the model: computes its share of each step, with the other ranks, and keeps its requests' state. It reads its own experts' bytes and nobody else's.
  */
 import { Collectives, type Communicator } from "@phalanx/core/Collectives"
-import type * as Mesh from "@phalanx/core/Mesh"
+import * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"
 import * as Effect from "effect/Effect"
 import * as Engine from "./Engine.ts"
@@ -25,9 +25,14 @@ interface Held {
   sampled: number
 }
 
-/** Milliseconds that one step has waited for other ranks. */
-interface Clock {
+/** What a forward pass came to. */
+interface Tally {
+  /** Milliseconds that it has waited for other ranks. */
   waited: number
+  /** Rows that experts held here have processed. */
+  expertRows: number
+  /** Layer by layer, how often each expert was wanted by this rank's rows. */
+  readonly routed: ReadonlyArray<Array<number>>
 }
 
 /** Milliseconds of the machine's monotonic clock. */
@@ -57,13 +62,13 @@ export default Worker.make(
     const layers = Array.from({ length: n_layers }, (_, layer) => layer)
     const take = (slots: seats.Slots): seats.Seat =>
       seats.make({ epoch: self.epoch, rank: self.rank, mesh: self.mesh as Mesh.Mesh<"dp" | "tp">, slots, width })
-    /** The ranks of its `tp`, split once an epoch. */
+    const tpSize = self.mesh.shape.tp!
+    /** The ranks of its `tp`. */
+    const peersAt = ({ dp }: seats.Seat): Communicator => world.split(Array.from({ length: tpSize }, (_, t) => dp * tpSize + t))
+    /** Split once an epoch. */
     let peers: { readonly epoch: number; readonly communicator: Communicator } | undefined
     const peersNow = (): Communicator => {
-      const size = self.mesh.shape.tp!
-      if (peers?.epoch !== self.epoch) {
-        peers = { epoch: self.epoch, communicator: world.split(Array.from({ length: size }, (_, t) => seat.dp * size + t)) }
-      }
+      if (peers?.epoch !== self.epoch) peers = { epoch: self.epoch, communicator: peersAt(seat) }
       return peers.communicator
     }
     const initial = (): seats.Slots => layers.map(() => Placement.slots(n_experts, self.worldSize))
@@ -80,8 +85,9 @@ export default Worker.make(
     let dropped = 0
     let recomputed = 0
     let inherited = 0
+    const nothing = (): Tally => ({ waited: 0, expertRows: 0, routed: layers.map(() => Array.from({ length: n_experts }, () => 0)) })
     /** How often each expert was wanted by this rank's rows. */
-    const routed = layers.map(() => Array.from({ length: n_experts }, () => 0))
+    const { routed } = nothing()
 
     /** Holds the experts of these slots, and tells how many of them had to be read from the file. */
     const load = Effect.fnUntraced(function*(resident: ReadonlyArray<ReadonlySet<number>>) {
@@ -116,7 +122,7 @@ export default Worker.make(
     })
 
     /** The experts held here, on what all ranks ask of them: an expert's rows together, whoever sent them. */
-    const answer = (layer: number, messages: ReadonlyArray<Uint8Array>): ReadonlyArray<Float32Array> => {
+    const answer = (layer: number, messages: ReadonlyArray<Uint8Array>, tally: Tally): ReadonlyArray<Float32Array> => {
       const asked = messages.map((message) => exchange.asked(message, width))
       const results = asked.map(({ experts }) => new Float32Array(experts.length * width))
       const byExpert = new Map<number, Array<readonly [from: number, pair: number]>>()
@@ -135,40 +141,45 @@ export default Worker.make(
         })
         const out = engine.expert(layer, expert, rows)
         list.forEach(([from, pair], i) => results[from]!.set(out.subarray(i * width, (i + 1) * width), pair * width))
-        expertRows += list.length
+        tally.expertRows += list.length
       }
       return results
     }
 
     /** One forward pass with all ranks, which may have other rows, or none. Gives a copy of the logits of the rows wanted. */
-    const forward = Effect.fnUntraced(function*(rows: ReadonlyArray<Engine.Row>, wanted: ReadonlyArray<number>, clock: Clock) {
+    const forward = Effect.fnUntraced(function*(
+      rows: ReadonlyArray<Engine.Row>,
+      wanted: ReadonlyArray<number>,
+      tally: Tally,
+      layouts: seats.Seat["layouts"],
+      peers: () => Communicator
+    ) {
       const waiting = <A, E>(collective: Effect.Effect<A, E>): Effect.Effect<A, E> =>
         Effect.suspend(() => {
           const began = performance.now()
           return Effect.map(collective, (result) => {
-            clock.waited += performance.now() - began
+            tally.waited += performance.now() - began
             return result
           })
         })
 
-      const { layouts } = seat
       if (rows.length > 0) engine.embed(rows)
       for (const layer of layers) {
         const layout = layouts[layer]!
         if (rows.length > 0) {
           const own = engine.attention(layer)
           if (layout.tp === 1) engine.afterAttention()
-          else engine.afterAttention(yield* waiting(peersNow().allGather(new Uint8Array(own.slice().buffer))))
+          else engine.afterAttention(yield* waiting(peers().allGather(new Uint8Array(own.slice().buffer))))
         }
         const route = rows.length > 0 ? engine.route(layer) : undefined
-        for (const expert of route?.experts ?? []) routed[layer]![expert]!++
+        for (const expert of route?.experts ?? []) tally.routed[layer]![expert]!++
         if (layout.ranks === 1) {
-          expertRows += rows.length * topK
+          tally.expertRows += rows.length * topK
           engine.local(layer)
         } else {
           const routing: exchange.Routing = { rows: rows.length, experts: route === undefined ? [] : route.experts.slice() }
           const asked = yield* waiting(world.allToAll(exchange.dispatch(routing, layout, route?.h ?? new Float32Array(0))))
-          const answers = yield* waiting(world.allToAll(exchange.answers(answer(layer, asked), layout)))
+          const answers = yield* waiting(world.allToAll(exchange.answers(answer(layer, asked, tally), layout)))
           exchange.collect(routing, layout, answers, engine.place)
         }
         if (rows.length > 0) engine.combine()
@@ -178,31 +189,24 @@ export default Worker.make(
       return wanted.length === 0 ? new Float32Array(0) : engine.logits(wanted).slice()
     })
 
-    /** Computes what nobody wants, so that the first step of a rank that joins is as fast as its others. Alone: nobody else waits for it. */
-    const warm = Effect.gen(function*() {
-      const slot = -2
-      const layout: exchange.Layout = { ranks: 1, tp: 1, index: 0, width, owner: () => 0 }
-      for (let position = 0; position < 24; position++) {
-        engine.embed([{ slot, position, token: position }])
-        for (const layer of layers) {
-          engine.attention(layer)
-          engine.afterAttention()
-          const { experts, h } = engine.route(layer)
-          const routing = { rows: 1, experts: experts.slice() }
-          const asked = exchange.dispatch(routing, layout, h).map((message) => exchange.asked(message, width))
-          const [held] = engine.stats().experts[layer]!
-          const results = asked.map(({ experts, vectors }) => {
-            const rows = new Float32Array(experts.length * width)
-            rows.set(vectors)
-            return held === undefined ? rows : engine.expert(layer, held, rows)
-          })
-          exchange.collect(routing, layout, exchange.answers(results, layout), engine.place)
-          engine.combine()
-          yield* Effect.yieldNow
-        }
-        engine.logits([0])
+    /** For a rank that joins: it computes alone, with whatever experts it has. */
+    const alone = layers.map((): exchange.Layout => ({ ranks: 1, tp: 1, index: 0, width, owner: () => 0 }))
+    /** Passes with all members of the next epoch, in the places that they will have: those that join compute, those that serve answer. */
+    const rehearse = Effect.fnUntraced(function*(passes: number, next: seats.Seat) {
+      const id = -2
+      const [peers, tally] = [peersAt(next), nothing()]
+      for (let pass = 0; pass < passes; pass++) {
+        const rows = self.joining ? [0, 1, 2].map((i) => ({ slot: id, position: 3 * pass + i, token: i })) : []
+        yield* forward(rows, rows.map((_, row) => row), tally, next.layouts, () => peers)
+        const opening = { id, tokens: Uint8Array.of(end), maxTokens: 1, sampling: Sampling.greedy }
+        parcel.unpack(
+          parcel.pack([{
+            label: { _tag: "Request", held: { opening, tokens: [end], taken: 0, sampled: 0 }, bytes: 0 },
+            bytes: new Uint8Array(0)
+          }])
+        )
       }
-      engine.release(slot)
+      engine.release(id)
     })
 
     const close = (id: number): void => {
@@ -247,8 +251,10 @@ export default Worker.make(
             }
             if (request.taken === request.tokens.length) sampling.push({ id, request, row: rows.length - 1 })
           }
-          const clock: Clock = { waited: 0 }
-          const logits = yield* forward(rows, sampling.map(({ row }) => row), clock)
+          // One that is to join is asked for steps of which nobody wants anything, so that its first one is as fast as its others.
+          const { joining } = self
+          const tally: Tally = joining ? nothing() : { waited: 0, expertRows: 0, routed }
+          const logits = yield* forward(rows, sampling.map(({ row }) => row), tally, joining ? alone : seat.layouts, peersNow)
           for (const { id } of part.run) {
             const request = requests.get(id)
             if (request !== undefined) request.computed = request.taken
@@ -258,10 +264,12 @@ export default Worker.make(
             advance(id, request, byte)
             return [id, byte] as const
           })
-          steps++
-          dropped += missing
-          const { waited } = clock
-          return { tokens: tp === 0 ? tokens : [], dropped: missing, began, ended: now(), waited }
+          if (!joining) {
+            steps++
+            dropped += missing
+            expertRows += tally.expertRows
+          }
+          return { tokens: tp === 0 ? tokens : [], dropped: missing, began, ended: now(), waited: tally.waited }
         }),
       recover: ({ parts, slots }) =>
         Effect.map(settle(slots), () => {
@@ -318,12 +326,15 @@ export default Worker.make(
             return { bytes: parcels.reduce((sum, { length }) => sum + length, 0), positions }
           })
         }),
-      expect: ({ epoch, slots }) =>
-        Effect.suspend(() => {
+      expect: ({ epoch, rehearsals, slots }) =>
+        Effect.gen(function*() {
           expected = { epoch, slots }
           // Of the next epoch, in which this call is answered by its members at the ranks that they will have.
-          const loaded = load(slots.map((layer) => seats.held(layer, world.index, world.ranks.length)))
-          return Effect.orDie(self.joining ? Effect.tap(loaded, () => warm) : loaded)
+          const mesh = Mesh.make({ dp: world.ranks.length / tpSize, tp: tpSize })
+          const next = seats.make({ epoch, rank: world.index, mesh, slots, width })
+          const loaded = yield* Effect.orDie(load(next.resident))
+          yield* rehearse(rehearsals, next)
+          return loaded
         }),
       forget: () =>
         Effect.sync(() => {
@@ -339,7 +350,7 @@ export default Worker.make(
           for (let from = 0; from < tokens.length; from += chunk) {
             const piece = [...tokens.subarray(from, from + chunk)]
             const rows = seat.dp === 0 ? piece.map((token, i): Engine.Row => ({ slot, position: from + i, token })) : []
-            logits = yield* forward(rows, seat.dp === 0 ? [rows.length - 1] : [], { waited: 0 })
+            logits = yield* forward(rows, seat.dp === 0 ? [rows.length - 1] : [], nothing(), seat.layouts, peersNow)
           }
           engine.release(slot)
           return [...logits]
