@@ -5,6 +5,7 @@ import * as Elastic from "@phalanx/elastic/Elastic"
 import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Moe from "@phalanx/moe/Moe"
+import * as Load from "@phalanx/moe/testing/Load"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as RayCluster from "@phalanx/ray/RayCluster"
 import { Console, Effect, Layer } from "effect"
@@ -12,7 +13,6 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import * as Load from "./load.ts"
 import * as Timeline from "./timeline.ts"
 
 const { values } = parseArgs({
@@ -39,7 +39,7 @@ const program = Effect.gen(function*() {
   const timeline = Timeline.make(ranks.mesh.shape.dp)
   const generator = yield* Generator.make({ ranks, requests: 16, onStep: timeline.step })
   const group = ElasticRanks.make({ ranks, generator })
-  const load = yield* Load.start(generator, timeline)
+  const load = yield* Load.start({ generator, onToken: timeline.token })
 
   for (const [i, dp] of sizes.slice(1).entries()) {
     yield* timeline.steps(25)

@@ -3,7 +3,7 @@
  */
 import type { StepTime } from "@phalanx/elastic/Operation"
 import type * as Generator from "@phalanx/moe/Generator"
-import { Effect } from "effect"
+import * as Pauses from "@phalanx/moe/testing/Pauses"
 
 /** One change of size, in milliseconds. */
 export interface Scaling {
@@ -23,46 +23,22 @@ export interface Scaling {
   readonly ownedWithin: number
 }
 
-const median = (numbers: ReadonlyArray<number>): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
 const round = (ms: number): number => Math.round(ms * 100) / 100
 
 export const make = (size: number) => {
-  const began = performance.timeOrigin
-  const tokens: Array<{ readonly at: number; readonly request: number }> = []
-  const replies: Array<number> = []
+  const pauses = Pauses.make()
+  const tokens: Array<number> = []
   const sizes: Array<{ readonly at: number; readonly size: number }> = [{ at: performance.now(), size }]
   const scalings: Array<Scaling> = []
-  const waiting = new Set<() => void>()
-
-  /** Waits until something is so, which may change with each step. */
-  const until = (done: () => boolean) =>
-    Effect.callback<void>((resume) => {
-      const look = (): void => {
-        if (!done()) return
-        waiting.delete(look)
-        resume(Effect.void)
-      }
-      waiting.add(look)
-      look()
-    })
   return {
     scalings,
-    token: (request: number): void => void tokens.push({ at: performance.now(), request }),
-    step: ({ replied }: Generator.Step): void => {
-      replies.push(replied)
-      for (const look of waiting) look()
+    token: (request: number): void => {
+      tokens.push(performance.now())
+      pauses.token(request)
     },
-    steps: (count: number) =>
-      Effect.suspend(() => {
-        const last = replies.length + count
-        return until(() => replies.length >= last)
-      }),
-    /** After how many steps something is so, at most so many. */
-    soon: (most: number, done: () => boolean) =>
-      Effect.suspend(() => {
-        const first = replies.length
-        return Effect.map(until(() => done() || replies.length - first >= most), () => replies.length - first)
-      }),
+    step: (step: Generator.Step): void => pauses.step(step),
+    steps: pauses.steps,
+    soon: pauses.soon,
     scaling: (change: {
       readonly from: number
       readonly to: number
@@ -70,28 +46,14 @@ export const make = (size: number) => {
       readonly owned: number
     }): Scaling => {
       const { from, owned, steps, to } = change
-      const commit = steps.find(({ step }) => step === "commit")!
-      // The step's times are whole milliseconds; the change itself is the gap in it that is longest.
-      const [first, last] = [commit.began - began - 1, commit.ended - began + 1]
-      const before = tokens.findLastIndex(({ at }) => at < first)
-      let [gap, at] = [0, before]
-      for (let i = before; i + 1 < tokens.length && tokens[i]!.at <= last; i++) {
-        const length = tokens[i + 1]!.at - tokens[i]!.at
-        if (length > gap) [gap, at] = [length, i]
-      }
-      const commitAt = tokens[at]!.at
-      const normal = replies.filter((at) => at <= commitAt).slice(-21)
-      const stepMs = median(normal.slice(1).map((at, i) => at - normal[i]!))
-      const had = new Set(tokens.slice(0, at + 1).map(({ request }) => request))
-      const across = new Set(tokens.slice(at + 1).map(({ request }) => request).filter((request) => had.has(request))).size
-      const pauseMs = Math.max(0, gap - stepMs)
-      sizes.push({ at: commitAt + gap, size: to })
+      const { across, at, pauseMs, pauseSteps, stepMs } = pauses.of(steps.find(({ step }) => step === "commit")!)
+      sizes.push({ at: at + pauseMs + stepMs, size: to })
       const scaling: Scaling = {
         from,
         to,
         totalMs: steps.at(-1)!.ended - steps[0]!.began,
         pauseMs: round(pauseMs),
-        pauseSteps: round(pauseMs / stepMs),
+        pauseSteps: round(pauseSteps),
         stepMs: round(stepMs),
         steps: Object.fromEntries(steps.map(({ began, ended, step }) => [step, ended - began])),
         across,
@@ -102,11 +64,11 @@ export const make = (size: number) => {
     },
     /** Tokens a second, sizes and pauses over time. */
     svg: (): string => {
-      const [start, end] = [tokens[0]!.at, tokens.at(-1)!.at]
+      const [start, end] = [tokens[0]!, tokens.at(-1)!]
       const [width, height, bins] = [960, 240, 192]
       const x = (at: number): string => ((at - start) / (end - start) * width).toFixed(1)
       const counts = Array.from({ length: bins }, () => 0)
-      for (const { at } of tokens) counts[Math.min(bins - 1, Math.floor((at - start) / (end - start) * bins))]!++
+      for (const at of tokens) counts[Math.min(bins - 1, Math.floor((at - start) / (end - start) * bins))]!++
       const top = Math.max(...counts)
       const rate = counts.map((count, i) => `${(i + 0.5) * width / bins},${(height - count / top * height * 0.6).toFixed(1)}`).join(" ")
       const perSecond = Math.round(top / ((end - start) / bins) * 1000)

@@ -15,8 +15,11 @@ export interface Bench {
   /** What is measured, in a sentence or two for readers of the results. */
   readonly about: string
   readonly unit: "µs" | "bytes" | "µs/s"
-  /** Measures at a depth: a row for each system and setting, values in `unit`. What it starts ends with the scope. */
-  readonly run: (depth: Depth.Depth) => Effect.Effect<ReadonlyArray<Row.Row>, Driver.SystemFailed, Scope.Scope>
+  /** Measures at a depth: a row for each system and setting, values in `unit`. `tell` hears of what is worth a line of its own. What it starts ends with the scope. */
+  readonly run: (
+    depth: Depth.Depth,
+    tell?: (line: string) => void
+  ) => Effect.Effect<ReadonlyArray<Row.Row>, Driver.SystemFailed, Scope.Scope>
 }
 
 /** The systems in another order each round, so that none always follows the same one. */

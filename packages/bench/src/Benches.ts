@@ -16,6 +16,7 @@ import { Parked } from "./benches/Parked.ts"
 import { Placing } from "./benches/Placing.ts"
 import { Policy } from "./benches/Policy.ts"
 import { Restart } from "./benches/Restart.ts"
+import { Scaling } from "./benches/Scaling.ts"
 import { Start } from "./benches/Start.ts"
 
 /** All benches, in the order in which `all` runs them. */
@@ -36,5 +37,6 @@ export const benches: ReadonlyArray<Bench> = [
   Abort,
   Policy,
   Decode,
-  Placing
+  Placing,
+  Scaling
 ]

@@ -10,6 +10,8 @@ import { targets } from "./Target.ts"
 export interface Result {
   readonly bench: Bench
   readonly rows: ReadonlyArray<Row>
+  /** What the bench told while it ran. */
+  readonly lines: ReadonlyArray<string>
 }
 
 const number = (value: number): string =>
@@ -21,7 +23,15 @@ export const json = ({ bench, rows }: Result): string =>
     name: bench.name,
     machine: machine(),
     ...(bench.unit === "µs" ? {} : { unit: bench.unit }),
-    rows: rows.map(({ bytes, n, p50, p99, system, workers }) => ({ system, workers, bytes, n, p50: rounded(p50), p99: rounded(p99) }))
+    rows: rows.map(({ bytes, n, p50, p99, system, unit, workers }) => ({
+      system,
+      workers,
+      bytes,
+      n,
+      p50: rounded(p50),
+      p99: rounded(p99),
+      ...(unit === undefined ? {} : { unit })
+    }))
   })
 
 const rounded = (value: number): number => Math.round(value * 100) / 100
@@ -34,8 +44,8 @@ const cells = (row: Row, rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
     row.system,
     String(row.workers),
     number(row.bytes).replace(/\.0$/, ""),
-    number(row.p50),
-    number(row.p99),
+    `${number(row.p50)}${row.unit ? ` ${row.unit}` : ""}`,
+    `${number(row.p99)}${row.unit ? ` ${row.unit}` : ""}`,
     `${number(row.spread[0])} – ${number(row.spread[1])}`,
     String(row.n),
     own === undefined || own.p50 === 0 ? "" : (row.p50 / own.p50).toFixed(2)
@@ -49,7 +59,7 @@ export const table = ({ bench, rows }: Result): string => {
   const text = lines.map((line) =>
     line.map((cell, column) => column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)).join("  ")
   )
-  return [...text, "", ...verdicts([{ bench, rows }]).map(([says, verdict]) => `${says}: ${verdict}`)].join("\n").trimEnd()
+  return [...text, "", ...verdicts([{ bench, rows, lines: [] }]).map(([says, verdict]) => `${says}: ${verdict}`)].join("\n").trimEnd()
 }
 
 const verdicts = (results: ReadonlyArray<Result>): ReadonlyArray<readonly [string, string]> =>
@@ -83,10 +93,13 @@ export const results = (results: ReadonlyArray<Result>, depth: Depth, soak: Soak
     + "`effect/rpc` over child processes.",
     "## Targets",
     markdown([["target", "found"], ...verdicts(results)]),
-    ...results.flatMap(({ bench, rows }) => [
+    ...results.flatMap(({ bench, lines, rows }) => [
       `## ${bench.name}`,
       bench.about,
-      markdown([heads(bench.unit), ...rows.map((row) => cells(row, rows))])
+      markdown([heads(bench.unit), ...rows.map((row) => cells(row, rows))]),
+      ...(lines.length === 0
+        ? []
+        : [`<details><summary>One by one</summary>\n\n${lines.map((line) => `- ${line}`).join("\n")}\n\n</details>`])
     ]),
     ...(soak === undefined ? [] : [Soak.section(soak).trimEnd()])
   ].join("\n\n") + "\n"

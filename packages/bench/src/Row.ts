@@ -13,10 +13,14 @@ export interface Row {
   readonly system: string
   readonly workers: number
   readonly bytes: number
+  /** Where it is another than the bench's. */
+  readonly unit?: string
   /** Measurements in all rounds. */
   readonly n: number
   /** The median over rounds of a round's median. */
   readonly p50: number
+  /** The same of its 90th percentile. */
+  readonly p90: number
   /** The median over rounds of a round's 99th percentile; where a round has under 100 measurements that is its largest. */
   readonly p99: number
   /** Least and greatest of the rounds' medians. */
@@ -43,6 +47,7 @@ export const of = (system: string, { bytes, workers }: Setting, rounds: Readonly
     bytes,
     n: sorted.reduce((sum, { length }) => sum + length, 0),
     p50: quantile(medians, 0.5),
+    p90: median(sorted.map((values) => quantile(values, 0.9))),
     p99: median(sorted.map((values) => quantile(values, 0.99))),
     spread: [medians[0]!, medians.at(-1)!],
     foreign: median(rounds.map(({ foreign }) => foreign))

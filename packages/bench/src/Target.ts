@@ -103,6 +103,35 @@ const abortedAtOnce: Target = {
   judge: ([row]) => row && { met: row.p99 <= 50_000, found: `p99 ${millis(row.p99)}` }
 }
 
+const scaling = (says: string, judge: (row: (system: string) => Row) => { readonly met: boolean; readonly found: string }): Target => ({
+  bench: "scaling",
+  says,
+  judge: (rows) => judge((system) => row(rows, system)!)
+})
+
+/** A group that changes its size is felt for a few steps, loses nothing and leaves nothing. */
+const scaled: ReadonlyArray<Target> = [
+  scaling("a pause of p50 ≤ 2 and p90 ≤ 4 steps, over ≥ 50 changes of size under load", (row) => {
+    const { n, p50, p90 } = row("pause in steps")
+    return { met: n >= 50 && p50 <= 2 && p90 <= 4, found: `${p50.toFixed(2)} and ${p90.toFixed(2)} over ${n}` }
+  }),
+  scaling("every request completed, every text identical, no token computed twice", (row) => {
+    const [sent, completed, identical, twice] = ["requests sent", "requests completed", "texts identical", "tokens computed twice"].map((
+      system
+    ) => row(system).p50)
+    return { met: completed === sent && identical === sent && twice === 0, found: `${completed} and ${identical} of ${sent}, ${twice}` }
+  }),
+  scaling("memory ≤ × 1.05, descriptors and files as before", (row) => {
+    const growth = (name: string): number => row(`${name}, late`).p50 / row(`${name}, early`).p50
+    const [driver, rank] = [growth("driver's memory"), growth("rank's memory")]
+    const counts = ["driver's descriptors", "rank's descriptors", "files of the group"].map(growth)
+    return {
+      met: driver <= 1.05 && rank <= 1.05 && counts.every((growth) => growth <= 1),
+      found: `driver × ${driver.toFixed(3)}, rank × ${rank.toFixed(3)}; ${counts.map((growth) => `× ${growth.toFixed(2)}`).join(", ")}`
+    }
+  })
+]
+
 /** All targets, in the order of the benches. */
 export const targets: ReadonlyArray<Target> = [
   atMost("hop", "queue alone, hot: p50 ≤ 5 µs", 5, { system: "phalanx-queue", show: micros }),
@@ -132,5 +161,6 @@ export const targets: ReadonlyArray<Target> = [
   asCheap(1, 0.05),
   asCheap(8, 0.05),
   atMost("decode", "decode step on 4 ranks, batch of 8: control ≤ 300 µs", 300, { system: "control", workers: 4, show: micros }),
-  faster("eplb", "58 layers × 256 experts placed in less time than numpy takes as vLLM does it", "numpy, item by item", 1, 32)
+  faster("eplb", "58 layers × 256 experts placed in less time than numpy takes as vLLM does it", "numpy, item by item", 1, 32),
+  ...scaled
 ]

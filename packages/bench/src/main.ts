@@ -8,6 +8,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Schema from "effect/Schema"
+import process from "node:process"
 import { fileURLToPath } from "node:url"
 import { benches } from "./Benches.ts"
 import * as Depth from "./Depth.ts"
@@ -17,7 +18,12 @@ import * as Soak from "./Soak.ts"
 const run = Effect.fnUntraced(function*(name: string, depth: Depth.Depth) {
   const bench = benches.find((bench) => bench.name === name)!
   yield* Console.error(`${name} …`)
-  return { bench, rows: yield* Effect.scoped(bench.run(depth)) }
+  const lines: Array<string> = []
+  const tell = (line: string): void => {
+    lines.push(line)
+    process.stderr.write(`${line}\n`)
+  }
+  return { bench, rows: yield* Effect.scoped(bench.run(depth, tell)), lines }
 })
 
 const bench = Command.make(

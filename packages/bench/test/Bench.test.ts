@@ -4,17 +4,19 @@ import { Abort } from "../src/benches/Abort.ts"
 import { Call } from "../src/benches/Call.ts"
 import { Placing } from "../src/benches/Placing.ts"
 import { Policy } from "../src/benches/Policy.ts"
+import { Scaling } from "../src/benches/Scaling.ts"
 import * as Depth from "../src/Depth.ts"
 import * as Report from "../src/Report.ts"
 import * as Row from "../src/Row.ts"
 import * as Soak from "../src/Soak.ts"
 import * as Systems from "../src/Systems.ts"
+import * as Target from "../src/Target.ts"
 
 describe("a bench", () => {
   it.live("asks every system, verifies its answers and reports them as one line of JSON", () =>
     Effect.gen(function*() {
       const rows = yield* Call.run(Depth.smoke)
-      const { name, machine, rows: reported } = JSON.parse(Report.json({ bench: Call, rows }))
+      const { name, machine, rows: reported } = JSON.parse(Report.json({ bench: Call, rows, lines: [] }))
       assert.strictEqual(name, "call")
       assert.match(machine, /Node 2\d/)
       assert.deepStrictEqual(reported.map((row: { system: string }) => row.system), Systems.callable)
@@ -47,6 +49,23 @@ describe("a bench", () => {
     Effect.gen(function*() {
       const [row] = yield* Abort.run(Depth.smoke)
       assert.deepStrictEqual([row!.n, row!.workers], [1, 4])
+    }))
+
+  it.live("changes the size of a group under load, beside one that is stopped and started, and says what is held", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const rows = yield* Scaling.run(Depth.smoke, (line) => lines.push(line))
+      const of = (system: string) => rows.find((row) => row.system === system)!
+      assert.match(lines[0]!, /^2 → 1 in \d+ ms \(validate \d+, prepare \d+, .+\): a pause of [\d.]+ ms, .+; \d+ requests went on$/)
+      assert.match(lines[2]!, /^2 → 1 in \d+ ms, stopped and started: \d+ ms without a token$/)
+      assert.isAtLeast(of("pause in steps").n, 1)
+      assert.isBelow(of("pause").p99, of("pause, stopped and started").p50)
+      const [, requests, , identical] = /^(\d+) of (\d+) requests completed, (\d+) identical; 0 tokens computed twice$/.exec(lines.at(-1)!)!
+      assert.strictEqual(requests, identical)
+      assert.isAbove(of("rank's memory, late").p50, 10)
+      assert.isAbove(of("files of the group, late").p50, 0)
+      const found = Target.targets.filter(({ bench }) => bench === "scaling").map(({ judge }) => judge(rows)?.met)
+      assert.deepStrictEqual(found.slice(0, 2), [false, true])
     }))
 
   it("draws rounds together by the median of their medians", () => {

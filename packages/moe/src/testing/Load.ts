@@ -1,29 +1,39 @@
 /**
- * Requests without end: sixteen at a time, each followed by another. And what each of them has to be, computed by ranks that never change.
+ * Requests without end: so many at a time, each followed by another. And what each of them has to be, written by one rank that nobody disturbs.
  */
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
-import * as Generator from "@phalanx/moe/Generator"
-import * as Moe from "@phalanx/moe/Moe"
-import { Effect, Fiber, Stream } from "effect"
-import type { Timeline } from "./timeline.ts"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as Generator from "../Generator.ts"
+import * as Moe from "../Moe.ts"
 
 const words = ["actor", "black hole", "river", "happy", "hack", "Einstein", "quantum teapot", "moon", "go", "x", "bread", "piano"]
 
+/** A finished text: the number of its request, and its bytes. */
 export interface Text {
   readonly n: number
   readonly bytes: ReadonlyArray<number>
 }
 
 /** The n-th request: every third one is sampled, with a seed of its own. */
-const request = (n: number): Generator.Request => ({
+export const request = (n: number): Generator.Request => ({
   prompt: Generator.headword(words[n % words.length]!),
   maxTokens: 40 + (n * 37) % 60,
   sampling: { temperature: n % 3 === 2 ? 0.8 : 0, seed: n }
 })
 
-export const start = Effect.fnUntraced(function*(generator: Generator.Generator["Service"], timeline: Timeline) {
+/** Who answers, how many requests are open at a time (default 16), and who is told of each event of the n-th one. */
+export interface Options {
+  readonly generator: Pick<Generator.Generator["Service"], "stream">
+  readonly open?: number | undefined
+  readonly onToken?: ((n: number) => void) | undefined
+}
+
+/** Begins, and goes on until it is stopped or its scope ends. `stop` takes no more requests, waits for those that are open and gives all texts; it fails as a request does. */
+export const start = Effect.fnUntraced(function*({ generator, onToken, open = 16 }: Options) {
   const texts: Array<Text> = []
   let sent = 0
   let stopped = false
@@ -31,7 +41,7 @@ export const start = Effect.fnUntraced(function*(generator: Generator.Generator[
     const n = sent++
     const bytes: Array<number> = []
     const take = (event: Generator.Event): void => {
-      timeline.token(n)
+      onToken?.(n)
       if (event._tag === "Byte") bytes.push(event.byte)
     }
     return Effect.map(Stream.runForEach(generator.stream(request(n)), (event) => Effect.sync(() => take(event))), () => {
@@ -39,10 +49,9 @@ export const start = Effect.fnUntraced(function*(generator: Generator.Generator[
     })
   })
   const writer = Effect.whileLoop({ while: () => !stopped, body: () => one, step: () => {} })
-  const fiber = yield* Effect.forkScoped(Effect.all(Array.from({ length: 16 }, () => writer), { concurrency: "unbounded" }))
+  const fiber = yield* Effect.forkScoped(Effect.all(Array.from({ length: open }, () => writer), { concurrency: "unbounded" }))
   return {
     sent: () => sent,
-    /** Takes no more requests and waits for those that are open. */
     stop: Effect.suspend(() => {
       stopped = true
       return Effect.as(Fiber.join(fiber), texts)
@@ -50,7 +59,7 @@ export const start = Effect.fnUntraced(function*(generator: Generator.Generator[
   }
 })
 
-/** How many of the texts are those that one rank, which nobody disturbs, writes. */
+/** How many of the texts are as they have to be. */
 export const compare = Effect.fnUntraced(
   function*(texts: ReadonlyArray<Text>) {
     const ranks = yield* WorkerGroup.make(Moe.Moe, { mesh: Mesh.make({ dp: 1, tp: 1 }), entry: Moe.entry() })
