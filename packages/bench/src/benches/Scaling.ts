@@ -12,7 +12,7 @@ const round = [4, 3, 1, 4, 2, 1, 2]
 const sizes: Record<Depth.Depth["name"], { readonly elastic: ReadonlyArray<number>; readonly blocking: ReadonlyArray<number> }> = {
   full: { elastic: Array.from({ length: 8 }, () => round).flat(), blocking: [...round, ...round] },
   quick: { elastic: [...round, ...round], blocking: round },
-  smoke: { elastic: [1, 2], blocking: [1] }
+  smoke: { elastic: [1], blocking: [1] }
 }
 
 const row = (
