@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type Claim, Claims } from "@phalanx/core/Claim"
 import * as Cluster from "@phalanx/core/Cluster"
 import { Collectives } from "@phalanx/core/Collectives"
 import * as Mesh from "@phalanx/core/Mesh"
@@ -13,8 +12,9 @@ import * as Fiber from "effect/Fiber"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Keeping from "../../../test/harness/keeping.ts"
 import { Kind } from "../src/internal/frame.ts"
 import { standing } from "../src/internal/takeover.ts"
 
@@ -41,55 +41,6 @@ const worker = Worker.make(
   }))
 )
 
-interface Kept extends Cluster.Orphan {
-  readonly hear: (claim: Claim) => void
-}
-
-/** A cluster of fibers that outlive their driver: each `adopt` is another driver, and the scopes of former ones end nobody. */
-const keeping = Effect.gen(function*() {
-  const cluster = yield* Cluster.Cluster
-  const home = yield* Effect.scope
-  const kept = new Map<string, Kept>()
-  const recorded = { epoch: 0, shape: {} as Readonly<Record<string, number>>, members: [] }
-  let driver = 0
-  let secret = ""
-  return {
-    kept: () => [...kept.values()],
-    cluster: Cluster.Cluster.of({
-      spawn: Effect.fnUntraced(function*(spawn) {
-        const { identity: { incarnation, member, rank } } = spawn
-        const [scope, mine, key] = [yield* Scope.fork(home), driver, `${member}.${incarnation}`]
-        secret = spawn.identity.secret
-        let hear: Kept["hear"] | undefined
-        const process = yield* cluster.spawn(spawn).pipe(
-          Scope.provide(scope),
-          Effect.provideService(Claims, (f) => hear = f)
-        )
-        const stop = Effect.suspend(() => {
-          kept.delete(key)
-          return Effect.scoped(Effect.addFinalizer((exit) => Scope.close(scope, exit)))
-        })
-        kept.set(key, {
-          member,
-          incarnation,
-          rank,
-          process: Effect.acquireRelease(Effect.succeed(process), () => stop),
-          hear: (claim) => hear!(claim),
-          claim: (claim) => Effect.sync(() => hear!(claim))
-        })
-        yield* Effect.addFinalizer(() => mine === driver ? stop : Effect.void)
-        return process
-      }),
-      adopt: () =>
-        Effect.sync(() => {
-          driver++
-          const workers = [...kept.values()]
-          return { ...recorded, secret, driver, workers, lives: workers, settled: Effect.void }
-        })
-    })
-  }
-})
-
 const three = { mesh: Mesh.make({ rank: 3 }), entry: worker, heartbeat: false, capacity: 6 } as const
 const restarting = Supervision.restart({ max: 9, per: "1 minute" })
 const inMemory = <A, E>(test: Effect.Effect<A, E, Cluster.Cluster | MessageQueues.MessageQueues | Scope.Scope>) =>
@@ -97,7 +48,7 @@ const inMemory = <A, E>(test: Effect.Effect<A, E, Cluster.Cluster | MessageQueue
 
 /** A group whose driver is as good as gone, and how another one takes it over. */
 const orphaned = Effect.fnUntraced(function*(options: Partial<WorkerGroup.Options<typeof Counter, "rank">> = {}) {
-  const { cluster, kept } = yield* keeping
+  const { cluster, kept } = yield* Keeping.make
   const group = yield* Effect.provideService(WorkerGroup.make(Counter, { ...three, ...options }), Cluster.Cluster, cluster)
   const adopt = (options: Partial<WorkerGroup.AdoptOptions<typeof Counter, "rank">> = {}) =>
     Effect.provideService(WorkerGroup.adopt(Counter, { ...three, group: group.name, ...options }), Cluster.Cluster, cluster)

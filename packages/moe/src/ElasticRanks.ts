@@ -15,7 +15,7 @@ import type * as Generator from "./Generator.ts"
 import * as placing from "./internal/placing.ts"
 import { share } from "./internal/sharing.ts"
 import { size } from "./internal/size.ts"
-import type { Gifts, Moe, Part, Slots } from "./Moe.ts"
+import type { Gifts, Moe, Part, Plan, Slots } from "./Moe.ts"
 import * as Sampling from "./Sampling.ts"
 
 /** The ranks, who drives them, and how they change. */
@@ -45,7 +45,11 @@ interface Moving {
 }
 
 /** Gifts of each rank that is concerned. */
-type Gathered = Array<{ readonly experts: Array<Gifts["experts"][number]>; readonly requests: Array<Gifts["requests"][number]> }>
+type Gathered = Array<{
+  readonly experts: Array<Gifts["experts"][number]>
+  readonly requests: Array<Gifts["requests"][number]>
+  heir?: number
+}>
 
 /** The most bytes of experts that a rank gives in one round: what its event loop is held up by. */
 const round = 256 * 1024
@@ -53,10 +57,13 @@ const round = 256 * 1024
 /** Passes that those who join make with all others before they serve, so that their first step is hardly longer than the ones before. */
 const rehearsals = 4
 /** And steps of their own: of a request that nobody has made. */
-const rehearsed: ReadonlyArray<Part> = [
-  { open: [{ id: -2, tokens: new Uint8Array(17), maxTokens: 400, sampling: Sampling.greedy }], run: [{ id: -2, take: 12 }], close: [] },
-  ...Array.from({ length: 5 }, () => ({ open: [], run: [{ id: -2, take: 1 }], close: [] })),
-  { open: [], run: [], close: [-2] }
+const rehearsed: ReadonlyArray<Pick<Plan, "close"> & { readonly part: Part }> = [
+  {
+    part: { open: [{ id: -2, tokens: new Uint8Array(17), maxTokens: 400, sampling: Sampling.greedy }], run: [{ id: -2, take: 12 }] },
+    close: []
+  },
+  ...Array.from({ length: 5 }, () => ({ part: { open: [], run: [{ id: -2, take: 1 }] }, close: [] })),
+  { part: { open: [], run: [] }, close: [-2] }
 ]
 
 /** Ranks as something that can be resized. */
@@ -101,6 +108,11 @@ export const make = (options: Options): Resizable["Service"] => {
         }
       }
     })
+    if (whole) {
+      former.forEach((id, rank) => {
+        if (!standby.members.includes(id)) gifts[rank]!.heir = all.indexOf(standby.members[rank % tp]!)
+      })
+    }
     return gifts
   }
 
@@ -143,10 +155,12 @@ export const make = (options: Options): Resizable["Service"] => {
       yield* standby.next.call.expect({ epoch, slots: moving.slots, rehearsals: length === 0 ? 0 : rehearsals })
       if (length > 0) {
         const joining = standby.all.slice({ member: standby.joining.map((_, i) => former.length + i) })
-        for (const part of rehearsed) {
+        for (const { close, part } of rehearsed) {
           yield* joining.call.step({
             step: -1,
-            parts: Array.from({ length: standby.members.length / tp }, () => part)
+            parts: Array.from({ length: standby.members.length / tp }, () => part),
+            keep: [],
+            close
           })
         }
       }

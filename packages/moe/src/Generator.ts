@@ -2,25 +2,27 @@
  * Serves the model on a group: requests come in, bytes stream out. One fiber drives the ranks step by step; while a step runs, the next one is already
  * published, so that no rank waits for the driver between two steps.
  */
-import type { CollectiveAborted } from "@phalanx/core/Collectives"
-import type { CallError } from "@phalanx/core/WorkerError"
 import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Capacity from "@phalanx/elastic/Capacity"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as book from "./internal/books.ts"
+import * as loss from "./internal/loss.ts"
 import * as placing from "./internal/placing.ts"
 import { size } from "./internal/size.ts"
+import * as succession from "./internal/succession.ts"
 import { end } from "./Model.ts"
-import type { Moe, Slots, StepReply } from "./Moe.ts"
+import type { Moe, Opening, Plan, Slots, StepReply } from "./Moe.ts"
 import * as Placement from "./Placement.ts"
 import * as Sampling from "./Sampling.ts"
 import * as Scheduler from "./Scheduler.ts"
@@ -48,8 +50,27 @@ export class GenerationError extends Schema.TaggedError<GenerationError>()("Gene
   }
 }
 
+/**
+ * A request cannot be had by its id: `unknown` if none was accepted, or its result has been dropped; `cancelled` if it was called off; `taken` if another one bears the id.
+ */
+export class RequestError extends Schema.TaggedError<RequestError>()("RequestError", {
+  id: Schema.String,
+  reason: Schema.Literals(["unknown", "cancelled", "taken"]),
+  issue: Schema.String,
+  advice: Schema.String
+}) {
+  override get message(): string {
+    return `request ${this.id}: ${this.issue}. ${this.advice}`
+  }
+}
+
 /** What to generate. */
 export interface Request {
+  /**
+   * What it is known by; the same id is the same request. One that has an id goes on without a reader, and under another driver; one without ends with its reader. Default: none, and
+   * one that is made up for `submit`.
+   */
+  readonly id?: string | undefined
   /** Bytes after byte 0. A headword ends in a line feed: `Generator.headword` makes one. Empty: the model begins with a headword. */
   readonly prompt: Uint8Array
   /** Most bytes to generate. Default 400. */
@@ -67,6 +88,14 @@ export type Event =
 export interface Result {
   readonly bytes: Uint8Array
   readonly finish: "stop" | "length"
+}
+
+/** A request that has an id. */
+export interface Known {
+  readonly id: string
+  readonly state: "open" | "ended"
+  /** How many bytes it has written. */
+  readonly written: number
 }
 
 /** One step as the driver saw it, for those who measure. Times in milliseconds of `performance.now()`. */
@@ -89,6 +118,8 @@ export interface Options {
   readonly rows?: number | undefined
   /** Bytes of one prompt taken in a step. Default 32. */
   readonly chunk?: number | undefined
+  /** How long results of requests with an id are kept, of the last 1024 of them. Default: 10 minutes. */
+  readonly results?: Duration.Input | undefined
   /** Publish step n+1 before step n's replies are in. Default true. */
   readonly ahead?: boolean | undefined
   /** Called after each step. */
@@ -118,19 +149,23 @@ export interface Seating {
 
 /** The service that writes: many requests at once, each a stream of bytes or a whole text. */
 export class Generator extends Context.Service<Generator, {
-  /** Bytes as they are written. Interrupting the stream's reader cancels the request. */
-  readonly stream: (request: Request) => Stream.Stream<Event, PromptError | GenerationError>
+  /** Bytes as they are written. Interrupting the stream's reader cancels the request, unless it has an id. */
+  readonly stream: (request: Request) => Stream.Stream<Event, PromptError | RequestError | GenerationError>
   /** The whole text. */
-  readonly generate: (request: Request) => Effect.Effect<Result, PromptError | GenerationError>
+  readonly generate: (request: Request) => Effect.Effect<Result, PromptError | RequestError | GenerationError>
+  /** Accepts a request and answers its id, when its ranks have it: whatever becomes of this driver, it can be attached to. A second one with the same id is the first. */
+  readonly submit: (request: Request) => Effect.Effect<string, PromptError | RequestError | GenerationError>
+  /** The bytes of a request with an id, from the first one, or from that of a number, on. It goes on without its readers, of whom it may have many. */
+  readonly attach: (id: string, from?: number) => Stream.Stream<Event, RequestError | GenerationError>
+  /** Calls a request off; its readers are told. Nothing if there is none. */
+  readonly cancel: (id: string) => Effect.Effect<void>
+  /** Those with an id that can be attached to. */
+  readonly requests: Effect.Effect<ReadonlyArray<Known>>
   /** Requests running on each owner, and waiting for one. */
   readonly load: Effect.Effect<{ readonly running: ReadonlyArray<number>; readonly waiting: number }>
   /** For whoever gives the ranks another size: see `ElasticRanks`. */
   readonly seating: Seating
 }>()("@phalanx/moe/Generator") {}
-
-type StepError = CallError<CollectiveAborted>
-
-const mostLosses = 10
 
 /** Who owns requests, by coordinate of `dp`: the member ids of the first of each `tp`. */
 const ownersOf = (ranks: Ranks): ReadonlyArray<number> =>
@@ -144,13 +179,36 @@ const withoutLost = (slots: Slots, before: ReadonlyArray<number>, after: Readonl
 
 const found = (index: number): number | undefined => index === -1 ? undefined : index
 
-type Outbox = Queue.Queue<Event, PromptError | GenerationError | Cause.Done>
+/** The prompt and the options are the same, however far each of the two is. */
+const same = (a: Opening, b: Opening): boolean => {
+  const asked = ({ maxTokens, sampling, tokens, written = 0 }: Opening) =>
+    [maxTokens + written, sampling.seed, sampling.temperature, ...tokens.subarray(0, tokens.length - written)].join()
+  return asked(a) === asked(b)
+}
+
+const lost = (cause: unknown): GenerationError =>
+  new GenerationError({ issue: cause instanceof Error ? cause.message : "the generator has ended", cause })
+
+const initial = (ranks: Ranks): Slots => Array.from({ length: size.layers }, () => Placement.slots(size.experts, ranks.workers.length))
 
 /**
  * Serves until the scope ends or the group fails, which every open and later request is told. A group that restarts its ranks, or goes on without some, loses no request: what a lost rank had of them is
  * computed again from their bytes so far, and the text is the same.
  */
-export const make = Effect.fn("Generator.make")(function*(options: Options) {
+export const make = Effect.fn("Generator.make")((options: Options) => start(options, undefined))
+
+/**
+ * Serves on ranks that `WorkerGroup.adopt` has taken over. Requests with an id go on where their owners have come to, and results that are kept can be read; those without one had readers in the
+ * former driver, and are ended. Fails with `GenerationError` if the ranks do.
+ */
+export const adopt = Effect.fn("Generator.adopt")((options: Options) =>
+  Effect.flatMap(
+    Effect.mapError(succession.take(options.ranks, () => initial(options.ranks)), lost),
+    (estate) => start(options, estate)
+  )
+)
+
+const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Success<ReturnType<typeof succession.take>> | undefined) {
   const { ranks } = options
   const requests = options.requests ?? 8
   const rows = options.rows ?? 32
@@ -168,38 +226,41 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
   })
   let owners = ownersOf(ranks)
   let members = membersOf(ranks)
-  let slots: Slots = Array.from({ length: size.layers }, () => Placement.slots(size.experts, members.length))
-  const open = new Map<number, Outbox>()
+  let slots = estate?.slots ?? initial(ranks)
+  const clock = yield* Clock.Clock
+  const books = book.make({
+    keptFor: Duration.toMillis(Duration.fromInputUnsafe(options.results ?? "10 minutes")),
+    now: () => clock.currentTimeMillisUnsafe(),
+    drop: scheduler.drop
+  })
   const work = Latch.makeUnsafe(false)
-  let nextId = 0
+  let nextId = estate?.nextId ?? 0
   let broken: GenerationError | undefined
-
-  const deliver = (replies: ReadonlyArray<StepReply>): void => {
-    for (const token of scheduler.receive(replies.flatMap((reply) => reply.tokens))) {
-      const outbox = open.get(token.id)
-      if (outbox === undefined) continue
-      if (token.byte !== end) Queue.offerUnsafe(outbox, { _tag: "Byte", byte: token.byte })
-      if (token.finish === undefined) continue
-      Queue.offerUnsafe(outbox, { _tag: "End", finish: token.finish })
-      Queue.endUnsafe(outbox)
-      open.delete(token.id)
-    }
+  for (const { bytes, computed, dp, opening } of estate?.running ?? []) {
+    books.inherit(opening, succession.written(opening, bytes), false)
+    scheduler.resume(opening, dp, bytes, computed)
   }
+  for (const opening of estate?.waiting ?? []) {
+    books.inherit(opening, succession.written(opening, []), false)
+    scheduler.submit(opening)
+  }
+  for (const { bytes, opening } of estate?.ended ?? []) books.inherit(opening, succession.written(opening, bytes), true)
 
   interface Flight {
-    readonly step: number
+    readonly plan: Plan
     readonly rows: number
     readonly planned: number
     readonly published: number
-    readonly fiber: Fiber.Fiber<ReadonlyArray<StepReply>, StepError>
+    readonly fiber: Fiber.Fiber<ReadonlyArray<StepReply>, loss.StepError>
   }
   const flights: Array<Flight> = []
   const land = Effect.fnUntraced(function*() {
     const flight = flights.shift()!
     const replies = yield* Fiber.join(flight.fiber)
     losses = 0
-    deliver(replies)
-    const { planned, published, rows, step } = flight
+    const { plan: { keep, parts, step }, planned, published, rows } = flight
+    for (const { id } of [...keep, ...parts.flatMap(({ open }) => open)]) books.accept(id)
+    scheduler.receive(replies.flatMap(({ tokens }) => tokens)).forEach(books.take)
     options.onStep?.({ step, rows, planned, published, replied: performance.now(), replies })
   })
   const depth = options.ahead === false ? 1 : 2
@@ -220,11 +281,10 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
     const missing = yield* ranks.call.recover({ parts: scheduler.kept(), slots })
     scheduler.rollBack(new Set(missing.flat()))
   })
-  /** Losses since a step was last whole. Each waits for a restart; many mean that something else is wrong. */
+  /** Since a step was last whole. */
   let losses = 0
-  const isLoss = ({ reason }: StepError): boolean => reason._tag === "WorkerDied" || reason._tag === "CollectiveAborted"
-  const goOn: (error: StepError) => Effect.Effect<void, unknown> = (error) =>
-    isLoss(error) && ++losses <= mostLosses
+  const goOn: (error: loss.StepError) => Effect.Effect<void, unknown> = (error) =>
+    loss.isLoss(error) && ++losses <= loss.most
       ? Effect.catch(Effect.raceFirst(ranks.failure, recover), (next) => next._tag === "CallError" ? goOn(next) : Effect.fail(next))
       : Effect.fail(error)
 
@@ -256,7 +316,7 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
         const published = performance.now()
         const fiber = yield* Effect.forkChild(ranks.call.step(plan), { startImmediately: true })
         const taken = plan.parts.reduce((sum, part) => sum + part.run.reduce((n, { take }) => n + take, 0), 0)
-        flights.push({ step: plan.step, rows: taken, planned, published, fiber })
+        flights.push({ plan, rows: taken, planned, published, fiber })
       } else if (flights.length > 0) {
         yield* Effect.catch(land(), goOn)
         tell()
@@ -269,19 +329,18 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
   }).pipe(
     Effect.onExit((exit) =>
       Effect.sync(() => {
-        const cause = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-        broken = new GenerationError({ issue: cause instanceof Error ? cause.message : "the generator has ended", cause })
-        for (const outbox of open.values()) Queue.failCauseUnsafe(outbox, Cause.fail(broken))
+        broken = lost(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
+        books.fail(broken)
         tell()
         Deferred.doneUnsafe(over, Exit.fail(broken))
-        open.clear()
       })
     ),
     Effect.ignore,
     Effect.forkScoped({ startImmediately: true })
   )
 
-  const submit = Effect.fnUntraced(function*(request: Request) {
+  /** The entry of a request, which may have been asked for before. */
+  const enter = Effect.fnUntraced(function*(request: Request) {
     const maxTokens = request.maxTokens ?? 400
     if (request.prompt.length + 1 > context) {
       return yield* new PromptError({
@@ -303,27 +362,68 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
       })
     }
     if (broken !== undefined) return yield* broken
-    const outbox = yield* Queue.unbounded<Event, PromptError | GenerationError | Cause.Done>()
-    const id = nextId++
+    const { id: name } = request
     const tokens = new Uint8Array(request.prompt.length + 1)
     tokens.set(request.prompt, 1)
-    open.set(id, outbox)
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        if (!open.delete(id)) return
-        scheduler.cancel(id)
-        work.openUnsafe()
+    const opening: Opening = { id: nextId, ...(name === undefined ? {} : { name }), tokens, maxTokens, sampling }
+    const known = name === undefined ? undefined : books.named(name)
+    if (known !== undefined) {
+      if (same(known.opening, opening)) return known
+      return yield* new RequestError({
+        id: known.opening.name!,
+        reason: "taken",
+        issue: "it was asked for with another prompt or other options",
+        advice: "Give another request another id"
+      })
+    }
+    nextId++
+    const entry = books.add(opening)
+    scheduler.submit(opening)
+    work.openUnsafe()
+    return entry
+  })
+  const cancel = (entry: book.Entry): void => {
+    if (entry.finish !== undefined || !books.has(entry.opening.id)) return
+    books.cancel(
+      entry,
+      new RequestError({
+        id: entry.opening.name ?? "",
+        reason: "cancelled",
+        issue: "it was called off",
+        advice: "Ask for it anew, if it is wanted after all"
       })
     )
-    scheduler.submit({ id, tokens, maxTokens, sampling })
+    scheduler.cancel(entry.opening.id)
     work.openUnsafe()
-    return outbox
-  })
+  }
 
-  const stream = (request: Request): Stream.Stream<Event, PromptError | GenerationError> =>
-    Stream.unwrap(Effect.map(submit(request), (outbox) => Stream.fromQueue(outbox)))
+  const stream = (request: Request): Stream.Stream<Event, PromptError | RequestError | GenerationError> =>
+    Stream.unwrap(Effect.gen(function*() {
+      const entry = yield* enter(request)
+      if (request.id === undefined) yield* Effect.addFinalizer(() => Effect.sync(() => cancel(entry)))
+      return books.read(entry, 0)
+    }))
   return Generator.of({
     stream,
+    submit: Effect.fnUntraced(function*(request) {
+      const { accepted, opening } = yield* enter({ ...request, id: request.id ?? globalThis.crypto.randomUUID() })
+      yield* Deferred.await(accepted)
+      return opening.name!
+    }),
+    attach: (id, from = 0) =>
+      Stream.unwrap(
+        Effect.suspend((): Effect.Effect<Stream.Stream<Event, RequestError | GenerationError>, RequestError | GenerationError> => {
+          if (broken !== undefined) return Effect.fail(broken)
+          const entry = books.named(id)
+          return entry === undefined ? Effect.fail(unknown(id)) : Effect.succeed(books.read(entry, from))
+        })
+      ),
+    cancel: (id) =>
+      Effect.sync(() => {
+        const entry = books.named(id)
+        if (entry !== undefined) cancel(entry)
+      }),
+    requests: Effect.sync(books.known),
     generate: (request) =>
       Stream.runFold(stream(request), () => ({ bytes: [] as Array<number>, finish: "length" as "stop" | "length" }), (result, event) => {
         if (event._tag === "Byte") result.bytes.push(event.byte)
@@ -339,6 +439,14 @@ export const make = Effect.fn("Generator.make")(function*(options: Options) {
     }
   })
 })
+
+const unknown = (id: string): RequestError =>
+  new RequestError({
+    id,
+    reason: "unknown",
+    issue: `none is known by this id, or it has ended and its result, like all but the last ${book.mostResults}, has been dropped`,
+    advice: "Ask for it anew"
+  })
 
 /** `Generator` on ranks that a layer below has started. */
 export const layer = (options: Options): Layer.Layer<Generator> => Layer.effect(Generator, make(options))

@@ -11,9 +11,12 @@ import * as Schema from "effect/Schema"
 /** A request as its owner gets it. `tokens`: byte 0 and the prompt. It ends with byte 0, after `maxTokens` bytes, or where the context is full. */
 export const Opening = Schema.Struct({
   id: Schema.Int,
+  /** What its client knows it by. One without belongs to its reader, and ends with it. */
+  name: Schema.optionalKey(Schema.String),
   tokens: Schema.Uint8Array,
   maxTokens: Schema.Int,
-  /** How many of the tokens have been computed before, by an owner that is lost. */
+  /** Of one whose owner is lost: how many of the tokens, the last ones, it has written itself, and how many have been computed before. */
+  written: Schema.optionalKey(Schema.Int),
   again: Schema.optionalKey(Schema.Int),
   sampling: Schema.Struct({ temperature: Schema.Finite, seed: Schema.Int })
 })
@@ -23,31 +26,58 @@ export type Opening = typeof Opening.Type
 export const Part = Schema.Struct({
   open: Schema.Array(Opening),
   /** Requests that advance, and by how many of their known bytes: a chunk of the prompt, or the one byte that its owner sampled last. */
-  run: Schema.Array(Schema.Struct({ id: Schema.Int, take: Schema.Int })),
-  /** Requests that nobody waits for any more. */
-  close: Schema.Array(Schema.Int)
+  run: Schema.Array(Schema.Struct({ id: Schema.Int, take: Schema.Int }))
 })
 export type Part = typeof Part.Type
 
 /** One step of all ranks; `parts` by coordinate of `dp`. */
-export const Plan = Schema.Struct({ step: Schema.Int, parts: Schema.Array(Part) })
+export const Plan = Schema.Struct({
+  step: Schema.Int,
+  parts: Schema.Array(Part),
+  /** Requests that wait for a place. Ranks keep them for another driver. */
+  keep: Schema.Array(Opening),
+  /** Requests that nobody waits for any more, whoever has something of them. */
+  close: Schema.Array(Schema.Int)
+})
 export type Plan = typeof Plan.Type
 
 /** Where experts lie: layer by layer the expert in each slot, the slots of a rank together, in rank order; −1 where there is none. */
 export const Slots = Schema.Array(Schema.Array(Schema.Int))
 export type Slots = typeof Slots.Type
 
-/** What is left of the steps after one was lost: by coordinate of `dp`, the requests that go on and how many of their bytes the driver has. */
+/**
+ * What is left of the steps after one was lost: by coordinate of `dp`, the requests that go on, how many of their bytes the driver has, and how many positions stay (default: those before
+ * the last byte, or none of a prompt).
+ */
 export const Recovery = Schema.Struct({
   slots: Slots,
-  parts: Schema.Array(Schema.Array(Schema.Struct({ id: Schema.Int, received: Schema.Int })))
+  parts: Schema.Array(
+    Schema.Array(Schema.Struct({ id: Schema.Int, received: Schema.Int, computed: Schema.optionalKey(Schema.Int) }))
+  )
 })
+
+/** A request as a rank has it: kept for whoever drives next, owned, or at its end. */
+export const Holding = Schema.Struct({
+  state: Schema.Literals(["waiting", "running", "ended"]),
+  opening: Opening,
+  /** Bytes sampled since it was opened, with the 0 at its end. */
+  bytes: Schema.Uint8Array,
+  /** Positions that have been computed. */
+  computed: Schema.Int
+})
+export type Holding = typeof Holding.Type
+
+/** What a rank tells another driver. */
+export const Inventory = Schema.Struct({ slots: Slots, holdings: Schema.Array(Holding) })
+export type Inventory = typeof Inventory.Type
 
 /** What one rank gives others, by their place among all that are concerned in a change of size. */
 export const Gifts = Schema.Struct({
   experts: Schema.Array(Schema.Struct({ layer: Schema.Int, expert: Schema.Int, to: Schema.Array(Schema.Int) })),
   /** Requests of which `to` has the positions before `from`; with `whole` it gets the request itself, too, and owns it from the next epoch on. */
-  requests: Schema.Array(Schema.Struct({ id: Schema.Int, from: Schema.Int, to: Schema.Int, whole: Schema.Boolean }))
+  requests: Schema.Array(Schema.Struct({ id: Schema.Int, from: Schema.Int, to: Schema.Int, whole: Schema.Boolean })),
+  /** Who gets what it keeps for another driver, where it leaves. */
+  heir: Schema.optionalKey(Schema.Int)
 })
 export type Gifts = typeof Gifts.Type
 
@@ -113,6 +143,8 @@ export class Moe extends RpcGroup.make(
   Rpc.make("step", { payload: Plan, success: StepReply, error: CollectiveAborted }),
   /** Forgets what the driver has not heard of, and requests that are not named; answers those named that it does not have. */
   Rpc.make("recover", { payload: Recovery, success: Schema.Array(Schema.Int) }),
+  /** Has a driver that is new know what there is. */
+  Rpc.make("inventory", { success: Inventory }),
   Rpc.make("usage", { success: Usage }),
   /** How many rows each expert was wanted for by this rank's requests, layer by layer, since the worker started. */
   Rpc.make("load", { success: Schema.Array(Schema.Array(Schema.Int)) }).annotate(Worker.Concurrent, true),

@@ -45,6 +45,10 @@ export interface Scheduler {
   readonly submit: (opening: Opening) => void
   /** Forgets a request; its owner is told in the next plan. */
   readonly cancel: (id: number) => void
+  /** Has the ranks drop what they keep of a request that has ended, with whatever plan comes next. */
+  readonly drop: (id: number) => void
+  /** Goes on with a request that an owner has had from a former driver: with these bytes written, and so many positions computed. */
+  readonly resume: (opening: Opening, dp: number, bytes: ReadonlyArray<number>, computed: number) => void
   /** The next step, or `undefined` if nothing can be planned before more replies are in. */
   readonly plan: () => Plan | undefined
   /** Takes in the bytes of one step's replies. A request's bytes after its end, or after it was cancelled, are left out. */
@@ -67,12 +71,28 @@ export interface Scheduler {
   readonly waiting: () => number
 }
 
+/** A request that is opened elsewhere, with what it has written as part of its prompt; `computed` positions of it have been computed before. */
+export const reopened = (opening: Opening, bytes: ReadonlyArray<number>, computed: number): Opening => {
+  const tokens = Uint8Array.of(...opening.tokens, ...bytes)
+  return {
+    ...opening,
+    tokens,
+    maxTokens: opening.maxTokens - bytes.length,
+    written: (opening.written ?? 0) + bytes.length,
+    again: Math.min(computed, tokens.length)
+  }
+}
+
 /** A scheduler for `dp` owners. Requests are opened in the order of `submit`, each where the fewest run (the lowest of equals). */
 export const make = (owners: number, limits: Limits): Scheduler => {
   let dp = owners
   const queue: Array<Opening> = []
+  const named = (openings: ReadonlyArray<Opening>) => openings.filter(({ name }) => name !== undefined)
+  /** Of those that wait and have a name, the ones that no rank has been told of. */
+  let untold = new Set<Opening>()
   const running = new Map<number, Running>()
-  const closing: Array<{ readonly dp: number; readonly id: number }> = []
+  const closing: Array<number> = []
+  const dropping: Array<number> = []
   let step = 0
 
   const counts = (): Array<number> => {
@@ -86,16 +106,16 @@ export const make = (owners: number, limits: Limits): Scheduler => {
     sampled >= opening.maxTokens || opening.tokens.length + sampled > limits.context
 
   const plan = (): Plan | undefined => {
-    const parts: Array<{ open: Array<Opening>; run: Array<{ id: number; take: number }>; close: Array<number>; rows: number }> = Array.from(
+    const parts: Array<{ open: Array<Opening>; run: Array<{ id: number; take: number }>; rows: number }> = Array.from(
       { length: dp },
-      () => ({ open: [], run: [], close: [], rows: 0 })
+      () => ({ open: [], run: [], rows: 0 })
     )
-    for (const { dp, id } of closing.splice(0)) parts[dp]!.close.push(id)
     const count = counts()
     while (queue.length > 0) {
       const least = count.indexOf(Math.min(...count))
       if (count[least]! >= limits.requests) break
       const opening = queue.shift()!
+      untold.delete(opening)
       count[least]!++
       running.set(opening.id, { opening, dp: least, bytes: [], planned: 0, sampled: 0 })
       parts[least]!.open.push(opening)
@@ -118,8 +138,15 @@ export const make = (owners: number, limits: Limits): Scheduler => {
       const take = Math.min(left, limits.chunk, limits.rows - parts[request.dp]!.rows)
       if (take > 0) advance(request, take)
     }
-    if (parts.every(({ close, open, run }) => close.length + open.length + run.length === 0)) return undefined
-    return { step: step++, parts: parts.map(({ close, open, run }): Part => ({ open, run, close })) }
+    if (closing.length + untold.size === 0 && parts.every(({ open, run }) => open.length + run.length === 0)) return undefined
+    const keep = [...untold]
+    untold.clear()
+    return {
+      step: step++,
+      parts: parts.map(({ open, run }): Part => ({ open, run })),
+      keep,
+      close: [...closing.splice(0), ...dropping.splice(0)]
+    }
   }
 
   const receive = (tokens: Iterable<readonly [number, number]>): ReadonlyArray<Token> => {
@@ -140,15 +167,13 @@ export const make = (owners: number, limits: Limits): Scheduler => {
     const again: Array<Opening> = []
     for (const [id, request] of running) {
       if (!lost(request)) continue
-      const { bytes, opening } = request
       running.delete(id)
-      const tokens = Uint8Array.of(...opening.tokens, ...bytes)
-      again.push({ ...opening, tokens, maxTokens: opening.maxTokens - bytes.length, again: Math.min(request.planned, tokens.length) })
+      again.push(reopened(request.opening, request.bytes, request.planned))
     }
     queue.unshift(...again)
+    for (const opening of named(again)) untold.add(opening)
   }
   const rollBack = (lost: ReadonlySet<number>): void => {
-    closing.length = 0
     openAgain(({ opening }) => lost.has(opening.id))
     for (const request of running.values()) {
       const { bytes, opening: { tokens } } = request
@@ -156,18 +181,24 @@ export const make = (owners: number, limits: Limits): Scheduler => {
       request.planned = bytes.length === 0 ? 0 : tokens.length + bytes.length - 1
       request.sampled = bytes.length
     }
+    // The plans that told of them may be among those that were lost.
+    untold = new Set(named(queue))
   }
 
   return {
-    submit: (opening) => void queue.push(opening),
+    submit: (opening) => {
+      queue.push(opening)
+      if (opening.name !== undefined) untold.add(opening)
+    },
     cancel: (id) => {
       const waiting = queue.findIndex((opening) => opening.id === id)
-      if (waiting !== -1) queue.splice(waiting, 1)
-      const request = running.get(id)
-      if (request === undefined) return
-      running.delete(id)
-      closing.push({ dp: request.dp, id })
+      const [left] = waiting === -1 ? [] : queue.splice(waiting, 1)
+      // Nobody knows of one that no plan has named.
+      if (running.delete(id) || (left?.name !== undefined && !untold.delete(left))) closing.push(id)
     },
+    drop: (id) => void dropping.push(id),
+    resume: (opening, dp, bytes, computed) =>
+      void running.set(opening.id, { opening, dp, bytes: [...bytes], planned: computed, sampled: bytes.length }),
     plan,
     receive,
     kept: () => {
@@ -181,11 +212,6 @@ export const make = (owners: number, limits: Limits): Scheduler => {
       const home = ({ dp, id }: { readonly dp: number; readonly id: number }): number | undefined => homes.get(id) ?? moved[dp]
       openAgain(({ dp, opening: { id } }) => home({ dp, id }) === undefined)
       for (const [id, request] of running) request.dp = home({ dp: request.dp, id })!
-      // An owner that is gone has forgotten what is to be closed.
-      for (const close of closing.splice(0)) {
-        const at = home(close)
-        if (at !== undefined) closing.push({ id: close.id, dp: at })
-      }
     },
     running: counts,
     waiting: () => queue.length

@@ -10,7 +10,7 @@ import * as exchange from "./internal/exchange.ts"
 import * as parcel from "./internal/parcel.ts"
 import * as seats from "./internal/seat.ts"
 import { end, topK } from "./Model.ts"
-import { Moe, type Opening, type Slots } from "./Moe.ts"
+import { type Holding, Moe, type Opening, type Slots } from "./Moe.ts"
 import * as Placement from "./Placement.ts"
 import * as Sampling from "./Sampling.ts"
 
@@ -80,6 +80,8 @@ export default Worker.make(
     /** What becomes this rank's with the next epoch, and what is no longer. */
     const arrived = new Map<number, Held>()
     const handed = new Set<number>()
+    /** What has a name and is not running here: requests that wait, and those that have ended. For another driver, should this one be gone. */
+    const shelf = new Map<number, Holding>()
     let steps = 0
     let expertRows = 0
     let dropped = 0
@@ -199,26 +201,41 @@ export default Worker.make(
         const rows = self.joining ? [0, 1, 2].map((i) => ({ slot: id, position: 3 * pass + i, token: i })) : []
         yield* forward(rows, rows.map((_, row) => row), tally, next.layouts, () => peers)
         const opening = { id, tokens: Uint8Array.of(end), maxTokens: 1, sampling: Sampling.greedy }
-        parcel.unpack(
-          parcel.pack([{
-            label: { _tag: "Request", held: { opening, tokens: [end], taken: 0, sampled: 0 }, bytes: 0 },
-            bytes: new Uint8Array(0)
-          }])
-        )
+        parcel.unpack(parcel.pack([parcel.request(waiting(opening))]))
       }
       engine.release(id)
     })
 
-    const close = (id: number): void => {
+    const release = (id: number): void => {
       requests.delete(id)
       engine.release(id)
+    }
+    const holding = (state: Holding["state"], { computed, opening, tokens }: Held): Holding => ({
+      state,
+      opening,
+      bytes: Uint8Array.from(tokens.slice(opening.tokens.length)),
+      computed
+    })
+    const hold = ({ bytes, computed, opening }: Holding): Held => ({
+      opening,
+      tokens: [...opening.tokens, ...bytes],
+      taken: computed,
+      computed,
+      sampled: bytes.length
+    })
+    const waiting = (opening: Opening): Holding => ({ state: "waiting", opening, bytes: new Uint8Array(0), computed: 0 })
+    const close = (id: number): void => {
+      release(id)
+      shelf.delete(id)
     }
     /** Takes a sampled byte in. A request ends where its driver's scheduler, which sees the byte later, ends it too. */
     const advance = (id: number, request: Held, byte: number): void => {
       request.tokens.push(byte)
       request.sampled++
       const { maxTokens, tokens } = request.opening
-      if (byte === end || request.sampled >= maxTokens || tokens.length + request.sampled > context) close(id)
+      if (byte !== end && request.sampled < maxTokens && tokens.length + request.sampled <= context) return
+      release(id)
+      if (request.opening.name !== undefined) shelf.set(id, holding("ended", request))
     }
 
     return Moe.of({
@@ -226,14 +243,16 @@ export default Worker.make(
         const { bytesRead, experts, memory } = engine.stats()
         return Effect.succeed({ rank: self.rank, pid: process.pid, experts: experts[0]!, bytesRead, memoryBytes: memory })
       },
-      step: ({ parts }) =>
+      step: ({ close: closing, keep, parts }) =>
         Effect.gen(function*() {
           const began = now()
           yield* Effect.orDie(settle())
           const part = parts[seat.dp]!
-          for (const id of part.close) close(id)
+          for (const id of closing) close(id)
+          for (const opening of keep) shelf.set(opening.id, waiting(opening))
           for (const opening of part.open) {
-            requests.set(opening.id, { opening, tokens: [...opening.tokens], taken: 0, computed: 0, sampled: 0 })
+            shelf.delete(opening.id)
+            requests.set(opening.id, hold(waiting(opening)))
             recomputed += opening.again ?? 0
           }
           const rows: Array<Engine.Row> = []
@@ -273,29 +292,34 @@ export default Worker.make(
         }),
       recover: ({ parts, slots }) =>
         Effect.map(settle(slots), () => {
-          const kept = new Map(parts[seat.dp]!.map(({ id, received }) => [id, received]))
-          for (const id of requests.keys()) if (!kept.has(id)) close(id)
+          const kept = new Map(parts[seat.dp]!.map((part) => [part.id, part]))
+          for (const id of requests.keys()) if (!kept.has(id)) release(id)
           const missing: Array<number> = []
-          for (const [id, received] of kept) {
+          for (const [id, { computed, received }] of kept) {
             const request = requests.get(id)
             if (request === undefined || request.sampled < received) {
-              close(id)
+              release(id)
               missing.push(id)
               continue
             }
             request.tokens.length = request.opening.tokens.length + received
             request.sampled = received
             // Its keys and values are written again from there, and are the same.
-            const taken = received === 0 ? 0 : request.tokens.length - 1
-            recomputed += Math.max(0, request.taken - taken)
+            const taken = computed ?? (received === 0 ? 0 : request.tokens.length - 1)
+            recomputed += Math.max(0, request.computed - taken)
             request.taken = request.computed = taken
           }
           return missing
         }).pipe(Effect.orDie),
+      inventory: () =>
+        Effect.map(settle(), () => ({
+          slots: seat.slots,
+          holdings: [...shelf.values(), ...[...requests.values()].map((held) => holding("running", held))]
+        })).pipe(Effect.orDie),
       usage: () =>
         Effect.map(world.traffic, (sent) => ({ steps, sent, expertRows, dropped, recomputed, inherited, requests: requests.size })),
       load: () => Effect.succeed(routed),
-      give: ({ experts, requests: moves }) =>
+      give: ({ experts, heir, requests: moves }) =>
         Effect.suspend(() => {
           const gifts = world.ranks.map(() => [] as Array<parcel.Item>)
           for (const { expert, layer, to } of experts) {
@@ -306,21 +330,23 @@ export default Worker.make(
           for (const { from, id, to, whole } of moves) {
             const held = requests.get(id)
             if (held === undefined) continue
-            const { computed, opening, sampled, taken, tokens } = held
+            const { computed } = held
             const bytes = computed > from ? engine.readKv(id, from, computed) : new Uint8Array(0)
             positions.push([id, Math.max(from, computed)])
             gifts[to]!.push({ label: { _tag: "Positions", id, from, bytes: bytes.length }, bytes })
             if (!whole) continue
-            gifts[to]!.push({ label: { _tag: "Request", held: { opening, sampled, taken, tokens }, bytes: 0 }, bytes: new Uint8Array(0) })
+            gifts[to]!.push(parcel.request(holding("running", held)))
             handed.add(id)
           }
+          if (heir !== undefined) gifts[heir]!.push(...[...shelf.values()].map(parcel.request))
           const parcels = gifts.map(parcel.pack)
           return Effect.map(world.allToAll(parcels), (received) => {
             for (const { bytes, label } of received.flatMap(parcel.unpack)) {
               if (label._tag === "Expert") engine.putExpert(label.layer, label.expert, bytes)
               else if (label._tag === "Request") {
-                const { held } = label
-                arrived.set(held.opening.id, { ...held, tokens: [...held.tokens], computed: held.taken })
+                const { holding } = label
+                if (holding.state === "running") arrived.set(holding.opening.id, hold(holding))
+                else if (holding.state === "ended" || !shelf.has(holding.opening.id)) shelf.set(holding.opening.id, holding)
               } else if (bytes.length > 0) engine.writeKv(label.id, label.from, bytes)
             }
             return { bytes: parcels.reduce((sum, { length }) => sum + length, 0), positions }

@@ -52,7 +52,7 @@ describe("Scheduler", () => {
     scheduler.cancel(1)
     assert.strictEqual(scheduler.waiting(), 0)
     scheduler.cancel(0)
-    assert.deepStrictEqual(scheduler.plan()?.parts[0]?.close, [0])
+    assert.deepStrictEqual(scheduler.plan()?.close, [0])
     assert.strictEqual(scheduler.plan(), undefined)
     assert.deepStrictEqual(scheduler.receive([[0, 5]]), [])
   })

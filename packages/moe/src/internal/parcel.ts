@@ -2,18 +2,7 @@
  * What one rank gives another when its group changes its size: a line of JSON that says what follows, and then the bytes of each item, one after another.
  */
 import * as Schema from "effect/Schema"
-import { Opening } from "../Moe.ts"
-
-/** A request as its owner has it. */
-export const Held = Schema.Struct({
-  opening: Opening,
-  /** Bytes known: byte 0, prompt, and what was sampled. */
-  tokens: Schema.Array(Schema.Int),
-  /** Positions that have been computed. */
-  taken: Schema.Int,
-  sampled: Schema.Int
-})
-export type Held = typeof Held.Type
+import { Holding } from "../Moe.ts"
 
 const Label = Schema.Union([
   /** An expert's weights. */
@@ -21,7 +10,7 @@ const Label = Schema.Union([
   /** Keys and values of a request's positions from `from` on. */
   Schema.TaggedStruct("Positions", { id: Schema.Int, from: Schema.Int, bytes: Schema.Int }),
   /** A request itself. */
-  Schema.TaggedStruct("Request", { held: Held, bytes: Schema.Literal(0) })
+  Schema.TaggedStruct("Request", { holding: Holding, bytes: Schema.Literal(0) })
 ])
 
 /** One item: its label and its bytes. */
@@ -29,6 +18,8 @@ export interface Item {
   readonly label: typeof Label.Type
   readonly bytes: Uint8Array
 }
+
+export const request = (holding: Holding): Item => ({ label: { _tag: "Request", holding, bytes: 0 }, bytes: new Uint8Array(0) })
 
 const Labels = Schema.fromJsonString(Schema.toCodecJson(Schema.Array(Label)))
 const encodeLabels = Schema.encodeSync(Labels)
