@@ -15,6 +15,7 @@ import { Memory } from "./benches/Memory.ts"
 import { Parked } from "./benches/Parked.ts"
 import { Placing } from "./benches/Placing.ts"
 import { Policy } from "./benches/Policy.ts"
+import { Rebalanced } from "./benches/Rebalanced.ts"
 import { Restart } from "./benches/Restart.ts"
 import { Scaling } from "./benches/Scaling.ts"
 import { Start } from "./benches/Start.ts"
@@ -38,5 +39,6 @@ export const benches: ReadonlyArray<Bench> = [
   Policy,
   Decode,
   Placing,
-  Scaling
+  Scaling,
+  Rebalanced
 ]

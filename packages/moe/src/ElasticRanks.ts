@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Generator from "./Generator.ts"
 import * as placing from "./internal/placing.ts"
+import * as rounds from "./internal/rounds.ts"
 import { share } from "./internal/sharing.ts"
 import { size } from "./internal/size.ts"
 import type { Gifts, Moe, Part, Plan, Slots } from "./Moe.ts"
@@ -46,13 +47,10 @@ interface Moving {
 
 /** Gifts of each rank that is concerned. */
 type Gathered = Array<{
-  readonly experts: Array<Gifts["experts"][number]>
+  readonly experts: []
   readonly requests: Array<Gifts["requests"][number]>
   heir?: number
 }>
-
-/** The most bytes of experts that a rank gives in one round: what its event loop is held up by. */
-const round = 256 * 1024
 
 /** Passes that those who join make with all others before they serve, so that their first step is hardly longer than the ones before. */
 const rehearsals = 4
@@ -124,22 +122,12 @@ export const make = (options: Options): Resizable["Service"] => {
   })
 
   const giveExperts = Effect.fnUntraced(function*({ former, standby }: Moving, plan: MovementPlan.MovementPlan, report: Resize["report"]) {
-    const all = [...former, ...standby.joining]
     const total = MovementPlan.totalBytes(plan)
     let done = 0
-    for (const step of MovementPlan.steps(plan, "end")) {
-      if (step._tag === "Switch") continue
-      for (const flows of rounds(step.flows)) {
-        const gifts = none(standby)
-        for (const { experts, from, to } of flows) {
-          // What nobody has any more its rank reads itself.
-          if (from === "file") continue
-          for (const expert of experts) gifts[all.indexOf(from)]!.experts.push({ layer: step.layer, expert, to: [all.indexOf(to)] })
-        }
-        yield* give(standby, gifts)
-        done += flows.reduce((sum, { experts }) => sum + experts.length, 0) * size.expertBytes
-        yield* report({ what: "bytes of experts", done, total })
-      }
+    for (const { bytes, gifts } of rounds.of(plan, [...former, ...standby.joining])) {
+      yield* give(standby, gifts)
+      done += bytes
+      yield* report({ what: "bytes of experts", done, total })
     }
   })
 
@@ -183,14 +171,6 @@ export const make = (options: Options): Resizable["Service"] => {
     }),
     forget: Effect.asVoid(ranks.exits.forget())
   })
-}
-
-/** Flows in rounds in which nobody gives more than is good for its steps. */
-const rounds = (flows: ReadonlyArray<MovementPlan.Flow>): ReadonlyArray<ReadonlyArray<MovementPlan.Flow>> => {
-  const each = Math.max(1, Math.floor(round / size.expertBytes))
-  const most = Math.max(...flows.map(({ experts }) => experts.length))
-  const part = (i: number) => flows.map((flow) => ({ ...flow, experts: flow.experts.slice(i * each, (i + 1) * each) }))
-  return Array.from({ length: Math.ceil(most / each) }, (_, i) => part(i).filter(({ experts }) => experts.length > 0))
 }
 
 /** `Resizable`, over a generator and its ranks. */

@@ -171,6 +171,9 @@ export class Generator extends Context.Service<Generator, {
 const ownersOf = (ranks: Ranks): ReadonlyArray<number> =>
   ranks.workers.filter((_, rank) => rank % ranks.mesh.shape.tp === 0).map(({ id }) => id)
 
+/** Which life of each member it is. */
+type Lives = ReadonlyMap<number, number>
+
 const membersOf = (ranks: Ranks): ReadonlyArray<number> => ranks.workers.map(({ id }) => id)
 
 /** The experts that lost members had go to those who have fewest. */
@@ -226,6 +229,8 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
   })
   let owners = ownersOf(ranks)
   let members = membersOf(ranks)
+  const livesNow = (): Lives => new Map(ranks.workers.map(({ id, incarnation }) => [id, incarnation]))
+  let lives = livesNow()
   let slots = estate?.slots ?? initial(ranks)
   const clock = yield* Clock.Clock
   const books = book.make({
@@ -270,23 +275,31 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
     scheduler.resize(now.length, owners.map((owner) => found(now.indexOf(owner))), homes)
     owners = now
     members = membersOf(ranks)
+    lives = new Map(ranks.workers.map(({ id, incarnation }) => [id, lives.get(id) ?? incarnation]))
     slots = to
   }
 
   /** A rank was lost. If the group goes on, so do its requests: where their owner still has them from what it holds, else from their bytes so far. */
   const recover = Effect.gen(function*() {
     yield* Fiber.interruptAll(flights.splice(0).map(({ fiber }) => fiber))
+    const present = livesNow()
     const now = membersOf(ranks)
     if (now.join() !== members.join()) reseat(yield* withoutLost(slots, members, now), new Map())
     const missing = yield* ranks.call.recover({ parts: scheduler.kept(), slots })
     scheduler.rollBack(new Set(missing.flat()))
+    lives = present
   })
+  /** A rank was lost while no step was out that could have failed for it. */
+  const isLost = (): boolean =>
+    members.length !== ranks.workers.length || ranks.workers.some(({ id, incarnation }) => lives.get(id) !== incarnation)
   /** Since a step was last whole. */
   let losses = 0
-  const goOn: (error: loss.StepError) => Effect.Effect<void, unknown> = (error) =>
-    loss.isLoss(error) && ++losses <= loss.most
-      ? Effect.catch(Effect.raceFirst(ranks.failure, recover), (next) => next._tag === "CallError" ? goOn(next) : Effect.fail(next))
-      : Effect.fail(error)
+  const goOn = (error: loss.StepError): Effect.Effect<void, unknown> =>
+    loss.isLoss(error) && ++losses <= loss.most ? recovered : Effect.fail(error)
+  const recovered: Effect.Effect<void, unknown> = Effect.catch(
+    Effect.raceFirst(ranks.failure, recover),
+    (next) => next._tag === "CallError" ? goOn(next) : Effect.fail(next)
+  )
 
   /** What is to be done between two steps. */
   const gaps: Array<Effect.Effect<void>> = []
@@ -306,6 +319,10 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
 
   yield* Effect.gen(function*() {
     while (true) {
+      if (flights.length === 0 && isLost()) {
+        yield* recovered
+        continue
+      }
       if (gaps.length > 0 && flights.length === 0) {
         yield* gaps.shift()!
         continue

@@ -159,6 +159,8 @@ export class Moe extends RpcGroup.make(
     success: Schema.Int,
     error: CollectiveAborted
   }).annotate(Worker.Concurrent, true),
+  /** Says where experts lie from the next step on; answers how many of its own the rank had to read from the file. */
+  Rpc.make("place", { payload: { slots: Slots }, success: Schema.Int }),
   /** The epoch that was expected does not come: whatever was given for it is dropped. */
   Rpc.make("forget").annotate(Worker.Concurrent, true),
   /** Logits after the request's last byte, for comparing with the reference; computed alone, touching no request. */

@@ -103,10 +103,13 @@ export default Worker.make(
       }
       return missing
     })
-    const dropOthers = (resident: ReadonlyArray<ReadonlySet<number>>): void => {
-      const { experts, slots } = engine.stats()
+    const dropExperts = (resident: ReadonlyArray<ReadonlySet<number>>): void => {
+      const { experts } = engine.stats()
       for (const layer of layers) for (const expert of experts[layer]!) if (!resident[layer]!.has(expert)) engine.dropExpert(layer, expert)
-      for (const id of slots) if (id >= 0 && !requests.has(id)) engine.release(id)
+    }
+    const dropOthers = (resident: ReadonlyArray<ReadonlySet<number>>): void => {
+      dropExperts(resident)
+      for (const id of engine.stats().slots) if (id >= 0 && !requests.has(id)) engine.release(id)
     }
     /** Takes its place in the present epoch, with what it was given for it; reads the experts that nobody gave, and lets go of those that others hold now. */
     const settle = Effect.fnUntraced(function*(slots?: seats.Slots) {
@@ -362,6 +365,15 @@ export default Worker.make(
           yield* rehearse(rehearsals, next)
           return loaded
         }),
+      place: ({ slots }) =>
+        Effect.gen(function*() {
+          yield* settle()
+          const next = take(slots)
+          const loaded = yield* load(next.resident)
+          seat = next
+          dropExperts(next.resident)
+          return loaded
+        }).pipe(Effect.orDie),
       forget: () =>
         Effect.sync(() => {
           expected = undefined

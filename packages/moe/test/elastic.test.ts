@@ -4,9 +4,11 @@ import * as Supervision from "@phalanx/core/Supervision"
 import type { Request, Resizable } from "@phalanx/elastic/Resizable"
 import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
 import * as Generator from "@phalanx/moe/Generator"
+import * as Rebalance from "@phalanx/moe/Rebalance"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import { readFileSync } from "node:fs"
 import { start } from "../../../test/harness/outcome.ts"
 
 const words = ["actor", "black hole", "blorptastic", "happy", "Zürich", "x", "quantum teapot", "Einstein", "hack", "river", "go", "moon"]
@@ -35,6 +37,11 @@ const undisturbed = (requests: typeof wanted) =>
   Effect.scoped(
     Effect.flatMap(start(1), (ranks) => Effect.flatMap(Generator.make({ ranks, requests: 16 }), (generator) => write(generator, requests)))
   )
+
+/** How often each expert was wanted on text of one subject that was held out. */
+const recorded = JSON.parse(readFileSync(new URL("../model/load.json", import.meta.url), "utf8")).by_kind.person.counts as ReadonlyArray<
+  ReadonlyArray<number>
+>
 
 describe("ranks that change their number", () => {
   for (const tp of [1, 2]) {
@@ -74,6 +81,29 @@ describe("ranks that change their number", () => {
         assert.isAbove(usage.reduce((sum, { inherited }) => sum + inherited, 0), 0)
       })).pipe(Effect.provide(Cluster.layerMemory)))
   }
+
+  it.live("MO-15: place experts anew while they write: the recorded load is spread more evenly, and every text is the same", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const expected = yield* undisturbed(few)
+      const ranks = yield* start(4, 1, Supervision.restart({ max: 9, per: "1 minute", backoff: "1 millis" }))
+      const generator = yield* Generator.make({ ranks })
+      const all = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
+      const { before, after, bytes } = yield* Rebalance.run({ ranks, generator, load: recorded })
+      assert.isBelow(before, 0.86)
+      assert.isAbove(after, 0.97)
+      assert.isAbove(bytes, 0)
+      assert.deepStrictEqual(yield* Fiber.join(all), expected)
+      for (const { recomputed } of yield* ranks.call.usage()) assert.strictEqual(recomputed, 0)
+      assert.deepStrictEqual(yield* Rebalance.run({ ranks, generator, load: recorded }), { before: after, after, bytes: 0 })
+      // With copies of what is wanted most, and one that dies: those who have its experts, or the file, give them to the next one.
+      const again = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
+      const copied = yield* Rebalance.run({ ranks, generator, load: recorded, redundant: 8 })
+      assert.isAtLeast(copied.after, after)
+      yield* ranks.kill(2)
+      assert.deepStrictEqual(yield* Fiber.join(again), expected)
+      const held = new Set(generator.seating.slots()[0])
+      assert.strictEqual(held.size, 32)
+    })).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("MO-12: go on as they were when a change is called off, and can then be changed", () =>
     Effect.scoped(Effect.gen(function*() {

@@ -20,8 +20,7 @@ export interface Options {
   readonly redundant?: number | undefined
 }
 
-/** The map that moves the fewest experts, and among such gives those that have to move to whoever has least to do. */
-export const next = Effect.fnUntraced(function*({ after, before, capacity, load, redundant, slots }: Options) {
+const weighed = Effect.fnUntraced(function*({ after, before, capacity, load, redundant, slots }: Options) {
   const from = yield* ExpertMap.make(before, slots)
   const physical = yield* capacity({
     logical: size.experts,
@@ -32,5 +31,17 @@ export const next = Effect.fnUntraced(function*({ after, before, capacity, load,
   })
   // An expert that nobody has asked for yet weighs a little, too.
   const weights = slots.map((_, layer) => Array.from({ length: size.experts }, (_, expert) => (load?.[layer]?.[expert] ?? 0) + 1))
-  return { from, to: yield* Placement.nearest(weights, { from, members: after, physical }) }
+  return { from, weights, options: { from, members: after, physical } }
+})
+
+/** The map that moves the fewest experts, and among such gives those that have to move to whoever has least to do. */
+export const next = Effect.fnUntraced(function*(options: Options) {
+  const { from, options: to, weights } = yield* weighed(options)
+  return { from, to: yield* Placement.nearest(weights, to) }
+})
+
+/** The map that spreads the load most evenly, and of such one that moves the fewest experts. */
+export const even = Effect.fnUntraced(function*(options: Options) {
+  const { from, options: to, weights } = yield* weighed(options)
+  return { from, to: yield* Placement.balanced(weights, to) }
 })

@@ -1,0 +1,88 @@
+import * as Mesh from "@phalanx/core/Mesh"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import type { Load } from "@phalanx/elastic/ExpertLoad"
+import * as Generator from "@phalanx/moe/Generator"
+import * as Model from "@phalanx/moe/Model"
+import * as Moe from "@phalanx/moe/Moe"
+import * as Rebalance from "@phalanx/moe/Rebalance"
+import * as NodeCluster from "@phalanx/node/NodeCluster"
+import * as Effect from "effect/Effect"
+import { readFileSync } from "node:fs"
+import * as Bench from "../Bench.ts"
+import type * as Depth from "../Depth.ts"
+import * as Driver from "../Driver.ts"
+import * as Row from "../Row.ts"
+
+const persons = [
+  "Einstein",
+  "Mozart",
+  "Newton",
+  "Darwin",
+  "Galileo",
+  "Napoleon",
+  "Beethoven",
+  "Caesar",
+  "Kant",
+  "Bach",
+  "Lincoln",
+  "Goethe",
+  "Plato",
+  "Bohr",
+  "Curie",
+  "Dante"
+]
+const setting = { workers: 4, bytes: persons.length }
+/** Steps at both ends of a run have other numbers of rows. */
+const ends = 8
+
+/** What experts had to do for entries of persons that were held out. */
+const recorded = (): Load => JSON.parse(readFileSync(new URL("load.json", Model.file), "utf8")).by_kind.person.counts
+
+const steps = (generator: Generator.Generator["Service"], taken: Array<Generator.Step>) =>
+  Effect.gen(function*() {
+    taken.length = 0
+    yield* Effect.forEach(persons, (word) => generator.generate({ prompt: Generator.headword(word), maxTokens: 64 }), {
+      concurrency: "unbounded",
+      discard: true
+    })
+    const whole = taken.filter(({ rows }) => rows === persons.length).slice(ends, -ends)
+    return whole.slice(1).map(({ replied }, index) => (replied - whole[index]!.replied) * 1000)
+  })
+
+/** The model's step before and after its experts have been placed anew. */
+export const Rebalanced: Bench.Bench = {
+  name: "rebalance",
+  about:
+    "A decode step of the language model on 4 ranks with a batch of 16 persons' entries (`bytes`), whose recorded load (`load.json`) is skewed: on a group as it was started, and on one whose experts have been placed anew by "
+    + "that load while it wrote, in turn. `balanced`: the mean of what ranks have to do by that load over the most that one has.",
+  unit: "µs",
+  run: (depth: Depth.Depth) =>
+    Effect.scoped(Effect.gen(function*() {
+      const groups = yield* Effect.forEach(["as started", "placed anew"], (system) =>
+        Effect.gen(function*() {
+          const ranks = yield* WorkerGroup.make(Moe.Moe, { name: "bench", mesh: Mesh.make({ dp: 4, tp: 1 }), entry: Moe.entry() })
+          const taken: Array<Generator.Step> = []
+          const generator = yield* Generator.make({ ranks, onStep: (step) => taken.push(step) })
+          return { system, ranks, generator, sample: steps(generator, taken), rounds: [] as Array<Row.Round> }
+        }))
+      const { generator, ranks } = groups[1]!
+      const [{ after, before }] = yield* Effect.all([Rebalance.run({ ranks, generator, load: recorded() }), groups[1]!.sample], {
+        concurrency: 2
+      })
+      const heated = performance.now() + depth.heat.most
+      while (performance.now() < heated) yield* Effect.forEach(groups, ({ sample }) => sample)
+      for (let round = 0; round < depth.rounds; round++) {
+        for (const { rounds, sample } of Bench.rotated(groups, round)) rounds.push({ values: yield* sample, foreign: 0 })
+      }
+      return [
+        ...groups.map(({ rounds, system }) => Row.of(system, setting, rounds)),
+        ...[["balanced, as started", before], ["balanced, placed anew", after]].map(([system, share]) => ({
+          ...Row.of(system as string, setting, [{ values: [share as number * 100], foreign: 0 }]),
+          unit: "%"
+        }))
+      ]
+    })).pipe(
+      Effect.provide(NodeCluster.layer),
+      Effect.mapError((error) => new Driver.SystemFailed({ system: "phalanx", issue: error.message }))
+    )
+}

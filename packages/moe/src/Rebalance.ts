@@ -1,0 +1,73 @@
+/**
+ * Places experts anew on the ranks that there are, as evenly as what they have to do can be spread. Between steps experts go from rank to rank, a few at a time; then, between two steps, all ranks take
+ * their new places. No request notices more than that.
+ */
+import * as Capacity from "@phalanx/elastic/Capacity"
+import * as ExpertLoad from "@phalanx/elastic/ExpertLoad"
+import * as ExpertMap from "@phalanx/elastic/ExpertMap"
+import * as MovementPlan from "@phalanx/elastic/MovementPlan"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as Generator from "./Generator.ts"
+import * as placing from "./internal/placing.ts"
+import * as rounds from "./internal/rounds.ts"
+import { size } from "./internal/size.ts"
+
+/** The ranks, who drives them, and what experts have to do. */
+export interface Options {
+  readonly ranks: Generator.Ranks
+  readonly generator: Generator.Generator["Service"]
+  /** Default: how often the ranks' requests have wanted each expert since the ranks started. */
+  readonly load?: ExpertLoad.Load | undefined
+  /** Slots for experts. Default: `Capacity.fit`. */
+  readonly capacity?: Capacity.Capacity | undefined
+  /** Copies of experts beyond one of each, where `capacity` heeds it. Default 0. */
+  readonly redundant?: number | undefined
+}
+
+/** What came of it. */
+export interface Rebalanced {
+  /** The mean of what ranks have to do over the most that one has, by the load that was given: 1 is perfect. */
+  readonly before: number
+  readonly after: number
+  /** Bytes of experts that went from rank to rank. */
+  readonly bytes: number
+}
+
+/** The group has changed meanwhile, by an operation or a loss; experts lie as that has put them. */
+export class RebalanceError extends Schema.TaggedError<RebalanceError>()("RebalanceError", {
+  issue: Schema.String,
+  advice: Schema.String
+}) {
+  override get message(): string {
+    return `${this.issue}. ${this.advice}`
+  }
+}
+
+/** Rebalances once. It fails, and leaves experts where they are, if a rank dies meanwhile or the group gets another size. */
+export const run = Effect.fn("Rebalance.run")(
+  function*({ capacity = Capacity.fit, generator: { seating }, load, ranks, redundant }: Options) {
+    const epoch = Effect.map(SubscriptionRef.get(ranks.membership), ({ epoch }) => epoch)
+    const began = yield* epoch
+    const between = <A, E>(effect: Effect.Effect<A, E>) =>
+      seating.between(
+        Effect.flatMap(epoch, (now): Effect.Effect<A, E | RebalanceError> =>
+          now === began ? effect : new RebalanceError({ issue: "the group has changed meanwhile", advice: "Ask again" }))
+      )
+    const wanted = load ?? ExpertLoad.sum(yield* ranks.call.load())
+    const members = ranks.workers.map(({ id }) => id)
+    const map = yield* placing.even({ slots: seating.slots(), before: members, after: members, load: wanted, capacity, redundant })
+    const plan = yield* MovementPlan.make({ ...map, expertBytes: size.expertBytes })
+    for (const { gifts } of rounds.of(plan, members)) yield* between(ranks.call.give(({ rank }) => gifts[rank]!))
+    const slots = map.to.layers
+    // Where it fails, those who have moved already go back.
+    const place = Effect.onError(ranks.call.place({ slots }), () => ranks.exits.place({ slots: seating.slots() }))
+    yield* between(Effect.andThen(place, Effect.sync(() => seating.reseat(slots, new Map()))))
+    return {
+      before: ExpertMap.balancedness(map.from, wanted),
+      after: ExpertMap.balancedness(map.to, wanted),
+      bytes: MovementPlan.totalBytes(plan)
+    } satisfies Rebalanced
+  }
+)
