@@ -7,6 +7,7 @@ import base64
 import codecs
 import collections
 import fcntl
+import glob
 import json
 import os
 import signal
@@ -21,6 +22,25 @@ from ray.util import remove_placement_group
 KEPT = 100
 # Seconds that an exit waits for what the process printed last: whoever inherited the pipes may hold them open for ever.
 LAST_WORDS = 0.05
+
+# What a worker's queues have in this host's memory is removed when the worker has ended. When this process is gone, and its workers with it, somebody
+# else has to: a shell that is told of each worker, and begins when nobody is left to tell it of more. It is nobody's child, since Ray kills those of
+# an actor. A process that nobody has reaped has no program any more. A number is another process's soon enough, so it does not wait for ever.
+TIDY = """
+exec 3<&0
+{
+  known=
+  while read -r pid files; do known="$known$pid $files
+"; done
+  printf %s "$known" | while read -r pid files; do
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+      [ -e "/proc/$pid/exe" ] || break
+      sleep 0.25
+    done
+    rm -f -- "$files"*-"$pid"
+  done
+} <&3 3<&- >/dev/null 2>&1 &
+"""
 
 
 def end_group(pid):
@@ -48,12 +68,22 @@ def make_recorder(size):
         return None
 
 
+def remove_files(files, pid):
+    """What a worker's queues have left in memory; `files` is what their paths begin with."""
+    for path in glob.glob(f"{glob.escape(files)}*-{pid}"):
+        try:
+            os.unlink(path)
+        except OSError:
+            pass
+
+
 class Worker:
     """A process of this agent, from when its name is first heard. `code` is None while it runs."""
 
     def __init__(self):
         self.process = None
         self.recorder = None
+        self.files = None
         self.ended = asyncio.Event()
         self.code = None
 
@@ -76,6 +106,7 @@ class PhalanxAgent:
         self.count = 0
         self.news = asyncio.Condition()
         self.heard = time.monotonic()
+        self.tidier = None
         if ttl:
             threading.Thread(target=self.expire, args=(ttl,), daemon=True).start()
 
@@ -89,10 +120,23 @@ class PhalanxAgent:
             remove_placement_group(group)
         os._exit(0)
 
-    async def start(self, name, command, env, defaults, cwd, line, away, flight):
+    def tidy_after(self, worker, files):
+        worker.files = files
+        if self.tidier is None:
+            shell = subprocess.Popen(["/bin/sh", "-c", TIDY, "phalanx"], stdin=subprocess.PIPE, start_new_session=True)
+            shell.wait()
+            self.tidier = shell.stdin
+        try:
+            self.tidier.write(f"{worker.process.pid} {files}\n".encode())
+            self.tidier.flush()
+        except BrokenPipeError:
+            self.tidier = None  # Whoever ended it: the next worker gets another one.
+
+    async def start(self, name, command, env, defaults, cwd, line, away, flight, files):
         """Starts a worker and writes `line`, with what only this host knows, to its standard input.
 
-        What lies in the driver's folder `away` lies in this process's own folder here; `flight` is the size of a recorder.
+        What lies in the driver's folder `away` lies in this process's own folder here; `flight` is the size of a recorder,
+        `files` what the paths of the files of its queues begin with.
         """
         worker = self.workers.setdefault(name, Worker())
         if worker.ended.is_set():
@@ -121,6 +165,7 @@ class PhalanxAgent:
             )
         finally:
             os.close(words)
+        self.tidy_after(worker, files)
         # Left open: its end tells the worker that this process is gone.
         known_here = {"node": address, "queues": line["queues"] | {"host": address}}
         if worker.recorder:
@@ -155,6 +200,7 @@ class PhalanxAgent:
     async def reap(self, name, worker, exited, pumps):
         worker.code = await exited
         end_group(worker.process.pid)
+        remove_files(worker.files, worker.process.pid)
         await asyncio.wait(pumps, timeout=LAST_WORDS)
         worker.ended.set()
         await self.tell(name, "exit", {"code": worker.code, "flight": worker.flight(self.flight)})

@@ -173,9 +173,9 @@ class Bridge:
             await asyncio.wait(listeners, timeout=PATIENCE)
 
     # ---------------------------------------------------------------------------------------------- workers
-    async def spawn(self, group, bundle, worker, command, env, defaults, cwd, line, away, flight, timeout):
+    async def spawn(self, group, bundle, worker, command, env, defaults, cwd, line, away, flight, files, timeout):
         """Starts a worker by the agent of its node, or of its bundle if that holds devices; starts the agent if there is none."""
-        self.starting[worker] = starting = asyncio.ensure_future(self.start(group, bundle, worker, command, env, defaults, cwd, line, away, flight))
+        self.starting[worker] = starting = asyncio.ensure_future(self.start(group, bundle, worker, command, env, defaults, cwd, line, away, flight, files))
         try:
             return await asyncio.wait_for(starting, timeout)
         except asyncio.CancelledError:
@@ -189,7 +189,7 @@ class Bridge:
         finally:
             self.starting.pop(worker, None)
 
-    async def start(self, group, bundle, worker, command, env, defaults, cwd, line, away, flight):
+    async def start(self, group, bundle, worker, command, env, defaults, cwd, line, away, flight, files):
         if group not in self.groups:
             raise Failure("NoGroup", f"there is no placement group {group}")
         if group not in self.places:
@@ -204,7 +204,7 @@ class Bridge:
             self.agents[key] = self.engage(key, self.groups[group], bundle, devices)
             self.attend(key)
         self.homes[worker] = key
-        return await self.agents[key].start.remote(worker, command, env, defaults, cwd, line, away, flight)
+        return await self.agents[key].start.remote(worker, command, env, defaults, cwd, line, away, flight, files)
 
     def engage(self, key, group, bundle, devices):
         return (

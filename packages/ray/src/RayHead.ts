@@ -93,7 +93,10 @@ export const make: (options?: Options) => Effect.Effect<Head, RayError, Scope.Sc
           RAY_health_check_period_ms: "500",
           RAY_health_check_timeout_ms: "1000",
           RAY_health_check_failure_threshold: "3",
-          RAY_enable_metrics_collection: "0"
+          // Nobody asks it for what has been.
+          RAY_enable_metrics_collection: "0",
+          RAY_task_events_report_interval_ms: "0",
+          RAY_maximum_gcs_destroyed_actor_cached_count: "100"
         }
       })
     ),

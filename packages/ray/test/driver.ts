@@ -61,7 +61,7 @@ export const driver = () =>
     layer(Another.layer, { timeout: 120_000, excludeTestServices: true })((it) => {
       it.effect("RY-5: SIGKILL of the driver takes workers, agents and placement group with it", () =>
         Effect.gen(function*() {
-          const { child, group, pids, registry } = yield* drive()
+          const { child, group, pids, registry } = yield* drive("2")
           assert.isTrue(pids.every(lives))
           assert.isNotEmpty(segments(group))
           child.kill("SIGKILL")
@@ -73,7 +73,7 @@ export const driver = () =>
 
       it.effect("RY-5: SIGTERM ends a driver in order, and nothing is left", () =>
         Effect.gen(function*() {
-          const { child, output, pids } = yield* drive()
+          const { child, output, pids } = yield* drive("2")
           child.kill("SIGTERM")
           yield* eventually("the driver is gone", Effect.sync(() => child.exitCode !== null))
           yield* gone(pids, 0)
@@ -82,7 +82,7 @@ export const driver = () =>
 
       it.effect("RY-6: a detached group outlives its driver, and the next one takes it over by its name and can end it", () =>
         Effect.gen(function*() {
-          const { child, pids } = yield* drive("30")
+          const { child, pids } = yield* drive("2", "30")
           child.kill("SIGKILL")
           yield* Effect.gen(function*() {
             const ray = yield* RayCluster.Ray
@@ -104,7 +104,7 @@ export const driver = () =>
 
       it.effect("RY-6: a detached group that nobody takes over ends itself when its time is over", () =>
         Effect.gen(function*() {
-          const { child, pids } = yield* drive("2")
+          const { child, pids } = yield* drive("2", "2")
           const killed = performance.now()
           child.kill("SIGKILL")
           yield* gone(pids, 6000)

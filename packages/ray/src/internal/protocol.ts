@@ -55,6 +55,8 @@ export interface Params {
     readonly away: string | null
     /** Bytes of its flight recorder. */
     readonly flight: number
+    /** What the paths of its queues' files begin with. */
+    readonly files: string
     /** Seconds. */
     readonly timeout: number
   }

@@ -4,11 +4,13 @@ import type * as Placement from "@phalanx/core/Placement"
 import { SpawnError } from "@phalanx/core/WorkerError"
 import * as WorkerProcess from "@phalanx/node/WorkerProcess"
 import * as FlightRecording from "@phalanx/queue/FlightRecording"
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { constants } from "node:os"
+import { join } from "node:path"
 import type { RayError } from "../RayError.ts"
 import type { Bridge, Refused, Sink } from "./bridge.ts"
 import type { Link } from "./link.ts"
@@ -103,6 +105,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           WorkerProcess.encode({ entry: entry.href, grace: options.grace, identity, queues: options.queues, ...filledInThere })
         ),
         flight: FlightRecording.size,
+        files: filesOf(identity, options.queues.folder),
         timeout: options.within
       })
     })
@@ -159,6 +162,12 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   return { spawn, adopt }
 })
+
+/** What the paths of all that a worker's queues make in memory begin with. */
+const filesOf = ({ group, secret }: Cluster.Identity, folder?: string): string => {
+  const [segments] = QueueFiles.of(group, secret, folder)
+  return join(segments!.folder, segments!.prefix)
+}
 
 /** What of a worker's setup its own host knows. */
 const filledInThere = { node: "" }

@@ -1,3 +1,4 @@
+import * as Python from "@phalanx/ray/Python"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -12,6 +13,8 @@ export class Host1 extends Context.Service<Host1, {
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function*() {
+      // Hosts have no way out of this machine, by which an interpreter's packages could come.
+      yield* Effect.orDie(Python.find())
       const child = yield* Hosts.enter(fileURLToPath(new URL("./serve.ts", import.meta.url)))
       const lines = createInterface({ input: child.stdout! })
       const answer = Effect.callback<{ readonly value?: unknown; readonly error?: string }>((resume) => {

@@ -5,7 +5,7 @@ import * as RayCluster from "@phalanx/ray/RayCluster"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -48,12 +48,17 @@ const whole = Effect.gen(function*() {
   const { nodes } = yield* RayCluster.Ray
   yield* eventually("three nodes", Effect.map(nodes, (nodes) => nodes.length === 3))
 })
-/** No process that a worker or an agent was is left on any host, and every processor is free. */
+/** The files of queues in the memory of all hosts. */
+const files = (raylets = Hosts.processes("raylet/raylet")): ReadonlyArray<string> =>
+  raylets.flatMap((pid) => readdirSync(`/proc/${pid}/root/dev/shm`)).filter((name) => name.startsWith("phalanx-"))
+
+/** No process that a worker or an agent was is left on any host, nor a file of theirs, and every processor is free. */
 const clean = Effect.gen(function*() {
   yield* eventually(
     "no worker and no agent is left",
     Effect.sync(() => Hosts.processes("phalanx scouts-").length + Hosts.processes("ray::PhalanxAgent").length === 0)
   )
+  yield* eventually("no file is left", Effect.sync(() => files().length === 0), 5000)
   yield* allIsFree
 })
 
@@ -72,7 +77,7 @@ export const counts = Effect.gen(function*() {
     processes: Hosts.processes().length,
     workers: Hosts.processes("phalanx scouts-").length,
     agents: Hosts.processes("ray::PhalanxAgent").length,
-    segments: readdirSync("/dev/shm").filter((name) => name.startsWith("phalanx-")).length,
+    segments: files().length,
     reserved: reserved.reduce((sum, amount) => sum + amount, 0),
     driverMiB: Math.round(process.memoryUsage.rss() / 1024 / 1024),
     bridgeMiB: Math.round(memory("python/bridge.py")),
@@ -85,6 +90,7 @@ const signal = (pids: ReadonlyArray<number>, name: NodeJS.Signals) =>
     if (pids.length === 0) throw new Error("there is nothing to be signalled")
     for (const pid of pids) process.kill(pid, name)
   })
+const phalanx = fileURLToPath(new URL("../../../cli/phalanx.mjs", import.meta.url))
 const raylet = (host: number) => Hosts.processes("raylet/raylet", `--node_ip_address=${Hosts.address(host)}`)
 
 /** Each gives how many milliseconds a loss took to be told, by what was lost. */
@@ -127,17 +133,23 @@ export const losses = [
       const program = fileURLToPath(new URL("../fixtures/driver.ts", import.meta.url))
       const inside = ["--target", String(pid), "--net", "--mount", "--pid", "--uts"]
       const driver = yield* Effect.acquireRelease(
-        Effect.sync(() => spawn("nsenter", [...inside, process.execPath, program], { env, stdio: ["ignore", "pipe", "inherit"] })),
+        Effect.sync(() => spawn("nsenter", [...inside, process.execPath, program, "6"], { env, stdio: ["ignore", "pipe", "inherit"] })),
         (child) => Effect.sync(() => child.kill("SIGKILL"))
       )
       const told = yield* Effect.callback<string>((resume) => {
         createInterface({ input: driver.stdout }).on("line", (line) => line.startsWith("pids") && resume(Effect.succeed(line)))
       })
-      yield* equal(/^pids \d+ \d+$/.test(told), true)
-      const workers = Hosts.processes("phalanx driven-")
-      yield* equal([workers.length, Hosts.space(workers[0]!) === Hosts.space(pid!)], [2, true])
+      yield* equal(/^pids( \d+){6}$/.test(told), true)
+      const [first] = Hosts.processes("phalanx driven-", "rank 0")
+      yield* equal([Hosts.processes("phalanx driven-").length, Hosts.space(first!) === Hosts.space(pid!)], [6, true])
+      // Two ranks of a host meet by its memory.
+      const elsewhere = [...raylet(1), ...raylet(3)]
+      yield* equal(files(elsewhere).length >= 4, true)
       yield* signal(Hosts.processes("fixtures/driver.ts").filter((other) => other !== driver.pid), "SIGKILL")
       yield* eventually("its workers are gone", Effect.sync(() => Hosts.processes("phalanx driven-").length === 0), 2000)
+      yield* eventually("their files are gone", Effect.sync(() => files(elsewhere).length === 0), 5000)
+      // Its own go with the next start there, or when somebody has them swept.
+      execFileSync("nsenter", [...inside, process.execPath, phalanx, "doctor", "--sweep"], { env, stdio: "ignore" })
     }).pipe(Effect.scoped, Effect.tap(clean))
   },
   {
