@@ -82,11 +82,11 @@ const millis = (value: number): string => `${(value / 1000).toFixed(1)} ms`
 /** `restart` costs a call at most so much more than `escalate`, as a share. */
 const asCheap = (workers: number, share: number): Target => ({
   bench: "policy",
-  says: `supervision costs a call of ${workers} nothing: restart within ${share * 100} % of escalate`,
+  says: `supervision costs a call of ${workers} nothing: restart no more than ${share * 100} % over escalate`,
   judge: (rows) => {
     const [escalate, restart] = [p50(rows, "escalate", workers), p50(rows, "restart", workers)]
     if (escalate === undefined || restart === undefined) return undefined
-    return { met: Math.abs(restart / escalate - 1) <= share, found: `× ${(restart / escalate).toFixed(3)}` }
+    return { met: restart / escalate <= 1 + share, found: `× ${(restart / escalate).toFixed(3)}` }
   }
 })
 
