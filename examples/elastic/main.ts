@@ -62,7 +62,7 @@ const folder = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true }))
 )
 const Journal = Layer.unwrap(Effect.map(folder, (path) => Elastic.layerSqlite({ filename: join(path, "journal.sqlite") })))
-const Cluster = values.cluster === "ray" ? RayCluster.layer() : NodeCluster.layer
+const Cluster = values.cluster === "ray" ? Layer.orDie(RayCluster.layer()) : Layer.orDie(NodeCluster.layer)
 
 program.pipe(
   Effect.scoped,

@@ -30,10 +30,12 @@ export interface Options {
   readonly generator: Pick<Generator.Generator["Service"], "stream">
   readonly open?: number | undefined
   readonly onToken?: ((n: number) => void) | undefined
+  /** The id of the n-th request. Default: none. */
+  readonly id?: ((n: number) => string) | undefined
 }
 
 /** Begins, and goes on until it is stopped or its scope ends. `stop` takes no more requests, waits for those that are open and gives all texts; it fails as a request does. */
-export const start = Effect.fnUntraced(function*({ generator, onToken, open = 16 }: Options) {
+export const start = Effect.fnUntraced(function*({ generator, id, onToken, open = 16 }: Options) {
   const texts: Array<Text> = []
   let sent = 0
   let stopped = false
@@ -44,9 +46,12 @@ export const start = Effect.fnUntraced(function*({ generator, onToken, open = 16
       onToken?.(n)
       if (event._tag === "Byte") bytes.push(event.byte)
     }
-    return Effect.map(Stream.runForEach(generator.stream(request(n)), (event) => Effect.sync(() => take(event))), () => {
-      texts.push({ n, bytes })
-    })
+    return Effect.map(
+      Stream.runForEach(generator.stream({ ...request(n), id: id?.(n) }), (event) => Effect.sync(() => take(event))),
+      () => {
+        texts.push({ n, bytes })
+      }
+    )
   })
   const writer = Effect.whileLoop({ while: () => !stopped, body: () => one, step: () => {} })
   const fiber = yield* Effect.forkScoped(Effect.all(Array.from({ length: open }, () => writer), { concurrency: "unbounded" }))

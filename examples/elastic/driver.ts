@@ -1,0 +1,85 @@
+/**
+ * The first driver of a group that has several. `node driver.ts FOLDER FROM TO` starts so many ranks, answers requests, goes to the other size, and kills itself when that is decided and about to
+ * begin.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Elastic from "@phalanx/elastic/Elastic"
+import type { Request, Resizable } from "@phalanx/elastic/Resizable"
+import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
+import * as Generator from "@phalanx/moe/Generator"
+import * as Moe from "@phalanx/moe/Moe"
+import * as Load from "@phalanx/moe/testing/Load"
+import { Effect, Latch, type Layer, Stream } from "effect"
+import { mkdirSync, writeSync } from "node:fs"
+import { join } from "node:path"
+import * as group from "./group.ts"
+
+const say = (line: group.Line): void => void writeSync(1, `${JSON.stringify(line)}\n`)
+
+/** What a driver is to do. */
+export interface Orders<E> {
+  readonly folder: string
+  readonly from: number
+  readonly request: Request
+  readonly capacity: number
+  readonly journal: Layer.Layer<Elastic.Elastic, E>
+  /** What the ranks are prepared for another size through, and what they are resized through. */
+  readonly ranks?: (ranks: Generator.Ranks) => Generator.Ranks
+  readonly resizable: (resizable: Resizable["Service"]) => Resizable["Service"]
+  /** Limits of one step; see `Generator`. */
+  readonly requests?: number
+  /** Requests that are open at a time. */
+  readonly open?: number
+  /** Tokens that are read before the size is changed. */
+  readonly tokens: number
+}
+
+/** Answers requests that have ids, and changes the size meanwhile. */
+export const drive = <E>(orders: Orders<E>) =>
+  Effect.gen(function*() {
+    const started = yield* WorkerGroup.make(Moe.Moe, { ...group.options(orders.from, orders.capacity), name: "elastic" })
+    const ranks = orders.ranks?.(started) ?? started
+    say({ group: ranks.name, pids: ranks.workers.map(({ pid }) => pid) })
+    const generator = yield* Generator.make({ ranks, requests: orders.requests ?? 16 })
+    let tokens = 0
+    const read = Latch.makeUnsafe()
+    yield* Load.start({
+      generator: {
+        stream: (request) =>
+          Stream.unwrap(Effect.map(generator.submit(request), (accepted) => {
+            say({ accepted })
+            return generator.attach(accepted)
+          }))
+      },
+      open: orders.open,
+      id: String,
+      onToken: (n) => {
+        say({ token: n, at: performance.timeOrigin + performance.now() })
+        if (++tokens === orders.tokens) read.openUnsafe()
+      }
+    })
+    yield* read.await
+    const resizable = orders.resizable(ElasticRanks.make({ ranks, generator }))
+    yield* Elastic.scale(resizable, { ...orders.request, operation: "first" })
+  }).pipe(
+    Effect.scoped,
+    Effect.provide([group.cluster(orders.folder), orders.journal])
+  )
+
+/** Where a driver's workers are recorded has to be there before it starts. */
+export const prepare = (folder: string): void => void mkdirSync(join(folder, "registry"), { mode: 0o700 })
+
+if (import.meta.main) {
+  const [folder, from, to, capacity] = process.argv.slice(2) as [string, string, string, string]
+  const die = Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL")), Effect.never)
+  NodeRuntime.runMain(drive({
+    folder,
+    from: Number(from),
+    request: { to: { dp: Number(to), tp: 1 } },
+    capacity: Number(capacity),
+    journal: group.operations(folder),
+    resizable: (resizable) => ({ ...resizable, commit: () => die }),
+    tokens: 400
+  }))
+}

@@ -1,0 +1,28 @@
+import * as Mesh from "@phalanx/core/Mesh"
+import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Elastic from "@phalanx/elastic/Elastic"
+import * as Moe from "@phalanx/moe/Moe"
+import * as NodeCluster from "@phalanx/node/NodeCluster"
+import { join } from "node:path"
+
+/** The group as every driver of it declares it; `dp` is where it begins. */
+export const options = (dp: number, capacity: number) =>
+  ({
+    mesh: Mesh.make({ dp, tp: 1 }),
+    capacity,
+    entry: Moe.entry()
+  }) satisfies WorkerGroup.Options<typeof Moe.Moe, "dp" | "tp">
+
+/** Where a group that outlives its drivers has its workers, its record and its operations. */
+export const cluster = (folder: string) =>
+  NodeCluster.layerWith({ registry: join(folder, "registry"), folder, keeper: { lease: "1 minute" }, output: "ignore" })
+export const journalOf = (folder: string): string => join(folder, "journal.sqlite")
+export const operations = (folder: string) => Elastic.layerSqlite({ filename: journalOf(folder), synchronous: "NORMAL" })
+
+/** What a driver says of itself, a line of JSON each, to whoever has started it. */
+export type Line =
+  | { readonly group: string; readonly pids: ReadonlyArray<number | undefined> }
+  /** A request that its ranks have. */
+  | { readonly accepted: string }
+  /** One more token of the n-th request has been read, so many milliseconds after 1970. */
+  | { readonly token: number; readonly at: number }

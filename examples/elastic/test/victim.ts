@@ -1,0 +1,41 @@
+/** A driver that kills itself while its ranks answer requests. `node victim.ts FOLDER REQUEST POINT` dies at a point of its journal, of its steps, or right before or after the next epoch begins. */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Elastic from "@phalanx/elastic/Elastic"
+import type * as Generator from "@phalanx/moe/Generator"
+import { Effect, Layer } from "effect"
+import * as DyingJournal from "../../../test/harness/dyingJournal.ts"
+import * as DyingSteps from "../../../test/harness/dyingSteps.ts"
+import { drive } from "../driver.ts"
+import { journalOf } from "../group.ts"
+
+const [folder, request, point] = process.argv.slice(2) as [string, string, string]
+
+/** Requests have been given to their next owners, and no rank goes on, when the next epoch begins. */
+const dying = (ranks: Generator.Ranks): Generator.Ranks =>
+  Object.create(ranks, {
+    prepare: {
+      value: (...args: Parameters<Generator.Ranks["prepare"]>) =>
+        Effect.map(ranks.prepare(...args), (standby) => ({
+          ...standby,
+          commit: point === "before begin"
+            ? DyingJournal.die
+            : point === "after begin"
+            ? Effect.andThen(standby.commit, DyingJournal.die)
+            : standby.commit
+        }))
+    }
+  })
+
+NodeRuntime.runMain(drive({
+  folder,
+  from: 2,
+  request: JSON.parse(request),
+  capacity: 6,
+  journal: Elastic.layer.pipe(Layer.provide(DyingJournal.layer(journalOf(folder), point))),
+  ranks: dying,
+  resizable: (resizable) => DyingSteps.make(resizable, point),
+  // Four run, and two wait.
+  requests: 2,
+  open: 6,
+  tokens: 80
+}))
