@@ -18,4 +18,17 @@ describe("examples/elastic", () => {
         assert.deepStrictEqual(Object.keys(steps), ["validate", "prepare", "copy", "ready", "decide", "commit", "retire"])
       }
     }))
+
+  it.live("MO-13: is carried on by another process that asks for the same requests, of which none is lost", () =>
+    Effect.gen(function*() {
+      const { code, stderr, stdout } = yield* run("examples/elastic/main.ts", "--json", "--kill-driver", "--sizes", "2,3")
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      const { accepted, completed, identical, kept, lost, recomputed, requests, scalings, signal } = JSON.parse(stdout)
+      assert.deepStrictEqual([signal, lost, kept], ["SIGKILL", 0, 2])
+      assert.isAbove(accepted, 15)
+      assert.isAtLeast(requests, accepted)
+      assert.deepStrictEqual([completed, identical, recomputed], [requests, requests, 0])
+      assert.deepStrictEqual(scalings.map((scaling: any) => [scaling.from, scaling.to]), [[2, 3]])
+      assert.isAtLeast(scalings[0].across, 8)
+    }))
 })

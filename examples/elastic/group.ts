@@ -26,3 +26,5 @@ export type Line =
   | { readonly accepted: string }
   /** One more token of the n-th request has been read, so many milliseconds after 1970. */
   | { readonly token: number; readonly at: number }
+  /** When a step's replies were in. */
+  | { readonly step: number }

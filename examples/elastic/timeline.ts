@@ -32,11 +32,11 @@ export const make = (size: number) => {
   const scalings: Array<Scaling> = []
   return {
     scalings,
-    token: (request: number): void => {
-      tokens.push(performance.now())
-      pauses.token(request)
+    token: (request: number, at = performance.now()): void => {
+      tokens.push(at)
+      pauses.token(request, at)
     },
-    step: (step: Generator.Step): void => pauses.step(step),
+    step: (step: Pick<Generator.Step, "replied">): void => pauses.step(step),
     steps: pauses.steps,
     soon: pauses.soon,
     scaling: (change: {
@@ -44,9 +44,13 @@ export const make = (size: number) => {
       readonly to: number
       readonly steps: ReadonlyArray<StepTime>
       readonly owned: number
+      /** When its first driver was killed, in milliseconds since 1970. */
+      readonly killed?: number | undefined
     }): Scaling => {
-      const { from, owned, steps, to } = change
-      const { across, at, pauseMs, pauseSteps, stepMs } = pauses.of(steps.find(({ step }) => step === "commit")!)
+      const { from, killed, owned, steps, to } = change
+      const commit = steps.find(({ step }) => step === "commit")!
+      // Whoever reads is held up by the driver's end, too.
+      const { across, at, pauseMs, pauseSteps, stepMs } = pauses.of({ began: killed ?? commit.began, ended: commit.ended })
       sizes.push({ at: at + pauseMs + stepMs, size: to })
       const scaling: Scaling = {
         from,

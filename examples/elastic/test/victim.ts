@@ -1,11 +1,10 @@
 /** A driver that kills itself while its ranks answer requests. `node victim.ts FOLDER REQUEST POINT` dies at a point of its journal, of its steps, or right before or after the next epoch begins. */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Elastic from "@phalanx/elastic/Elastic"
 import type * as Generator from "@phalanx/moe/Generator"
 import { Effect, Layer } from "effect"
 import * as DyingJournal from "../../../test/harness/dyingJournal.ts"
 import * as DyingSteps from "../../../test/harness/dyingSteps.ts"
-import { drive } from "../driver.ts"
+import { drive, main } from "../driver.ts"
 import { journalOf } from "../group.ts"
 
 const [folder, request, point] = process.argv.slice(2) as [string, string, string]
@@ -26,7 +25,7 @@ const dying = (ranks: Generator.Ranks): Generator.Ranks =>
     }
   })
 
-NodeRuntime.runMain(drive({
+main(drive({
   folder,
   from: 2,
   request: JSON.parse(request),

@@ -49,10 +49,10 @@ export const make = () => {
     })
 
   return {
-    /** To be called where a reader has got a token. */
-    token: (request: number): void => void tokens.push({ at: performance.now(), request }),
+    /** To be called where a reader has got a token; `at` is a moment of `performance.now()`. */
+    token: (request: number, at = performance.now()): void => void tokens.push({ at, request }),
     /** To be called after each step. */
-    step: ({ replied }: Generator.Step): void => {
+    step: ({ replied }: Pick<Generator.Step, "replied">): void => {
       replies.push(replied)
       steps++
       for (const look of waiting) look()
