@@ -3,7 +3,6 @@
  * published, so that no rank waits for the driver between two steps.
  */
 import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
-import * as Capacity from "@phalanx/elastic/Capacity"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -11,18 +10,16 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as book from "./internal/books.ts"
-import * as loss from "./internal/loss.ts"
-import * as placing from "./internal/placing.ts"
+import * as refusals from "./internal/refusals.ts"
 import { size } from "./internal/size.ts"
+import * as steps from "./internal/stepping.ts"
 import * as succession from "./internal/succession.ts"
 import { end } from "./Model.ts"
-import type { Moe, Opening, Plan, Slots, StepReply } from "./Moe.ts"
+import type { Moe, Opening, Slots, StepReply } from "./Moe.ts"
 import * as Placement from "./Placement.ts"
 import * as Sampling from "./Sampling.ts"
 import * as Scheduler from "./Scheduler.ts"
@@ -51,16 +48,17 @@ export class GenerationError extends Schema.TaggedError<GenerationError>()("Gene
 }
 
 /**
- * A request cannot be had by its id: `unknown` if none was accepted, or its result has been dropped; `cancelled` if it was called off; `taken` if another one bears the id.
+ * A request cannot be had: `unknown` by its id if none was accepted, or its result has been dropped; `cancelled` if it was called off; `taken` if another one bears the id; `paused` if none is taken now, and
+ * `aborted` if a pause has ended it. `id` is empty where it has none.
  */
 export class RequestError extends Schema.TaggedError<RequestError>()("RequestError", {
   id: Schema.String,
-  reason: Schema.Literals(["unknown", "cancelled", "taken"]),
+  reason: Schema.Literals(["unknown", "cancelled", "taken", "paused", "aborted"]),
   issue: Schema.String,
   advice: Schema.String
 }) {
   override get message(): string {
-    return `request ${this.id}: ${this.issue}. ${this.advice}`
+    return `request${this.id === "" ? "" : ` ${this.id}`}: ${this.issue}. ${this.advice}`
   }
 }
 
@@ -89,6 +87,12 @@ export interface Result {
   readonly bytes: Uint8Array
   readonly finish: "stop" | "length"
 }
+
+/**
+ * What a pause does with requests. `abort` ends those that are open (`RequestError`, `aborted`), `wait` lets them come to their ends, and both refuse new ones (`paused`). `keep` leaves them as they are,
+ * with what their owners hold of them, and lets new ones wait.
+ */
+export type Pause = "abort" | "wait" | "keep"
 
 /** A request that has an id. */
 export interface Known {
@@ -161,26 +165,20 @@ export class Generator extends Context.Service<Generator, {
   readonly cancel: (id: string) => Effect.Effect<void>
   /** Those with an id that can be attached to. */
   readonly requests: Effect.Effect<ReadonlyArray<Known>>
+  /**
+   * Stops writing until `resume`; a second one with another mode takes the place of the first. Done when no step is out and none will be; interrupting it before takes it back. A change of size and
+   * `Rebalance` go on meanwhile, and leave the pause as it is.
+   */
+  readonly pause: (mode: Pause) => Effect.Effect<void, GenerationError>
+  /** Ends a pause, also one that is not done yet; nothing if there is none. */
+  readonly resume: Effect.Effect<void>
+  /** The pause that there is. */
+  readonly paused: Effect.Effect<Pause | undefined>
   /** Requests running on each owner, and waiting for one. */
   readonly load: Effect.Effect<{ readonly running: ReadonlyArray<number>; readonly waiting: number }>
   /** For whoever gives the ranks another size: see `ElasticRanks`. */
   readonly seating: Seating
 }>()("@phalanx/moe/Generator") {}
-
-/** Who owns requests, by coordinate of `dp`: the member ids of the first of each `tp`. */
-const ownersOf = (ranks: Ranks): ReadonlyArray<number> =>
-  ranks.workers.filter((_, rank) => rank % ranks.mesh.shape.tp === 0).map(({ id }) => id)
-
-/** Which life of each member it is. */
-type Lives = ReadonlyMap<number, number>
-
-const membersOf = (ranks: Ranks): ReadonlyArray<number> => ranks.workers.map(({ id }) => id)
-
-/** The experts that lost members had go to those who have fewest. */
-const withoutLost = (slots: Slots, before: ReadonlyArray<number>, after: ReadonlyArray<number>) =>
-  Effect.map(placing.next({ slots, before, after, capacity: Capacity.fit }), ({ to }) => to.layers)
-
-const found = (index: number): number | undefined => index === -1 ? undefined : index
 
 /** The prompt and the options are the same, however far each of the two is. */
 const same = (a: Opening, b: Opening): boolean => {
@@ -227,20 +225,15 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
     chunk,
     context
   })
-  let owners = ownersOf(ranks)
-  let members = membersOf(ranks)
-  const livesNow = (): Lives => new Map(ranks.workers.map(({ id, incarnation }) => [id, incarnation]))
-  let lives = livesNow()
-  let slots = estate?.slots ?? initial(ranks)
   const clock = yield* Clock.Clock
   const books = book.make({
     keptFor: Duration.toMillis(Duration.fromInputUnsafe(options.results ?? "10 minutes")),
     now: () => clock.currentTimeMillisUnsafe(),
     drop: scheduler.drop
   })
-  const work = Latch.makeUnsafe(false)
   let nextId = estate?.nextId ?? 0
   let broken: GenerationError | undefined
+  let mode: Pause | undefined
   for (const { bytes, computed, dp, opening } of estate?.running ?? []) {
     books.inherit(opening, succession.written(opening, bytes), false)
     scheduler.resume(opening, dp, bytes, computed)
@@ -251,104 +244,26 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
   }
   for (const { bytes, opening } of estate?.ended ?? []) books.inherit(opening, succession.written(opening, bytes), true)
 
-  interface Flight {
-    readonly plan: Plan
-    readonly rows: number
-    readonly planned: number
-    readonly published: number
-    readonly fiber: Fiber.Fiber<ReadonlyArray<StepReply>, loss.StepError>
-  }
-  const flights: Array<Flight> = []
-  const land = Effect.fnUntraced(function*() {
-    const flight = flights.shift()!
-    const replies = yield* Fiber.join(flight.fiber)
-    losses = 0
-    const { plan: { keep, parts, step }, planned, published, rows } = flight
-    for (const { id } of [...keep, ...parts.flatMap(({ open }) => open)]) books.accept(id)
-    scheduler.receive(replies.flatMap(({ tokens }) => tokens)).forEach(books.take)
-    options.onStep?.({ step, rows, planned, published, replied: performance.now(), replies })
-  })
-  const depth = options.ahead === false ? 1 : 2
-
-  const reseat: Seating["reseat"] = (to, homes) => {
-    const now = ownersOf(ranks)
-    scheduler.resize(now.length, owners.map((owner) => found(now.indexOf(owner))), homes)
-    owners = now
-    members = membersOf(ranks)
-    lives = new Map(ranks.workers.map(({ id, incarnation }) => [id, lives.get(id) ?? incarnation]))
-    slots = to
-  }
-
-  /** A rank was lost. If the group goes on, so do its requests: where their owner still has them from what it holds, else from their bytes so far. */
-  const recover = Effect.gen(function*() {
-    yield* Fiber.interruptAll(flights.splice(0).map(({ fiber }) => fiber))
-    const present = livesNow()
-    const now = membersOf(ranks)
-    if (now.join() !== members.join()) reseat(yield* withoutLost(slots, members, now), new Map())
-    const missing = yield* ranks.call.recover({ parts: scheduler.kept(), slots })
-    scheduler.rollBack(new Set(missing.flat()))
-    lives = present
-  })
-  /** A rank was lost while no step was out that could have failed for it. */
-  const isLost = (): boolean =>
-    members.length !== ranks.workers.length || ranks.workers.some(({ id, incarnation }) => lives.get(id) !== incarnation)
-  /** Since a step was last whole. */
-  let losses = 0
-  const goOn = (error: loss.StepError): Effect.Effect<void, unknown> =>
-    loss.isLoss(error) && ++losses <= loss.most ? recovered : Effect.fail(error)
-  const recovered: Effect.Effect<void, unknown> = Effect.catch(
-    Effect.raceFirst(ranks.failure, recover),
-    (next) => next._tag === "CallError" ? goOn(next) : Effect.fail(next)
-  )
-
-  /** What is to be done between two steps. */
-  const gaps: Array<Effect.Effect<void>> = []
-  /** Tells whoever had something done there. They may have much to do then, so they hear of it when the next step's replies have been given on. */
-  const news: Array<() => void> = []
-  const tell = (): void => {
-    for (const hear of news.splice(0)) hear()
-  }
-  const over = Deferred.makeUnsafe<never, GenerationError>()
-  const between: Seating["between"] = <A, E>(effect: Effect.Effect<A, E>) =>
-    Effect.suspend(() => {
-      const done = Deferred.makeUnsafe<A, E>()
-      gaps.push(Effect.map(Effect.exit(effect), (exit) => void news.push(() => Deferred.doneUnsafe(done, exit))))
-      work.openUnsafe()
-      return Effect.raceFirst(Deferred.await(done), Deferred.await(over))
-    })
-
-  yield* Effect.gen(function*() {
-    while (true) {
-      if (flights.length === 0 && isLost()) {
-        yield* recovered
-        continue
-      }
-      if (gaps.length > 0 && flights.length === 0) {
-        yield* gaps.shift()!
-        continue
-      }
-      const planned = performance.now()
-      const plan = gaps.length === 0 && flights.length < depth ? scheduler.plan() : undefined
-      if (plan !== undefined) {
-        const published = performance.now()
-        const fiber = yield* Effect.forkChild(ranks.call.step(plan), { startImmediately: true })
-        const taken = plan.parts.reduce((sum, part) => sum + part.run.reduce((n, { take }) => n + take, 0), 0)
-        flights.push({ plan, rows: taken, planned, published, fiber })
-      } else if (flights.length > 0) {
-        yield* Effect.catch(land(), goOn)
-        tell()
-      } else {
-        work.closeUnsafe()
-        tell()
-        yield* work.await
-      }
+  const stepping = steps.make({
+    ranks,
+    scheduler,
+    slots: estate?.slots ?? initial(ranks),
+    depth: options.ahead === false ? 1 : 2,
+    landed: ({ keep, parts }, step) => {
+      for (const { id } of [...keep, ...parts.flatMap(({ open }) => open)]) books.accept(id)
+      scheduler.receive(step.replies.flatMap(({ tokens }) => tokens)).forEach(books.take)
+      options.onStep?.(step)
     }
-  }).pipe(
+  })
+  const over = Deferred.makeUnsafe<never, GenerationError>()
+  const whileItSteps = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | GenerationError> =>
+    Effect.raceFirst(effect, Deferred.await(over))
+  yield* stepping.run.pipe(
     Effect.onExit((exit) =>
       Effect.sync(() => {
         broken = lost(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
         books.fail(broken)
-        tell()
+        stepping.over()
         Deferred.doneUnsafe(over, Exit.fail(broken))
       })
     ),
@@ -386,33 +301,26 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
     const known = name === undefined ? undefined : books.named(name)
     if (known !== undefined) {
       if (same(known.opening, opening)) return known
-      return yield* new RequestError({
-        id: known.opening.name!,
-        reason: "taken",
-        issue: "it was asked for with another prompt or other options",
-        advice: "Give another request another id"
-      })
+      return yield* new RequestError({ id: known.opening.name!, ...refusals.taken })
     }
+    if (mode === "abort" || mode === "wait") return yield* new RequestError({ id: name ?? "", ...refusals.paused })
     nextId++
     const entry = books.add(opening)
     scheduler.submit(opening)
-    work.openUnsafe()
+    stepping.wake()
     return entry
   })
-  const cancel = (entry: book.Entry): void => {
+  const cancel = (entry: book.Entry, why: refusals.Refusal = refusals.cancelled): void => {
     if (entry.finish !== undefined || !books.has(entry.opening.id)) return
-    books.cancel(
-      entry,
-      new RequestError({
-        id: entry.opening.name ?? "",
-        reason: "cancelled",
-        issue: "it was called off",
-        advice: "Ask for it anew, if it is wanted after all"
-      })
-    )
+    books.cancel(entry, new RequestError({ id: entry.opening.name ?? "", ...why }))
     scheduler.cancel(entry.opening.id)
-    work.openUnsafe()
+    stepping.wake()
   }
+
+  const resume = Effect.sync(() => {
+    mode = undefined
+    stepping.goOn()
+  })
 
   const stream = (request: Request): Stream.Stream<Event, PromptError | RequestError | GenerationError> =>
     Stream.unwrap(Effect.gen(function*() {
@@ -432,7 +340,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
         Effect.suspend((): Effect.Effect<Stream.Stream<Event, RequestError | GenerationError>, RequestError | GenerationError> => {
           if (broken !== undefined) return Effect.fail(broken)
           const entry = books.named(id)
-          return entry === undefined ? Effect.fail(unknown(id)) : Effect.succeed(books.read(entry, from))
+          return entry === undefined ? Effect.fail(new RequestError({ id, ...refusals.unknown })) : Effect.succeed(books.read(entry, from))
         })
       ),
     cancel: (id) =>
@@ -448,22 +356,24 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
         return result
       }).pipe(Effect.map(({ bytes, finish }) => ({ bytes: Uint8Array.from(bytes), finish }))),
     load: Effect.sync(() => ({ running: scheduler.running(), waiting: scheduler.waiting() })),
+    pause: (next) =>
+      Effect.suspend(() => {
+        mode = next
+        if (next === "keep") stepping.hold()
+        else stepping.letGo()
+        if (next === "abort") books.open().forEach((entry) => cancel(entry, refusals.aborted))
+        return Effect.onInterrupt(whileItSteps(stepping.rest), () => mode === next ? resume : Effect.void)
+      }),
+    resume,
+    paused: Effect.sync(() => mode),
     seating: {
-      slots: () => slots,
+      slots: stepping.slots,
       running: () => scheduler.kept().map((part) => part.map(({ id }) => id)),
-      between,
-      reseat
+      between: (effect) => whileItSteps(stepping.between(effect)),
+      reseat: stepping.reseat
     }
   })
 })
-
-const unknown = (id: string): RequestError =>
-  new RequestError({
-    id,
-    reason: "unknown",
-    issue: `none is known by this id, or it has ended and its result, like all but the last ${book.mostResults}, has been dropped`,
-    advice: "Ask for it anew"
-  })
 
 /** `Generator` on ranks that a layer below has started. */
 export const layer = (options: Options): Layer.Layer<Generator> => Layer.effect(Generator, make(options))

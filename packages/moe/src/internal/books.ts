@@ -100,6 +100,7 @@ export const make = ({ drop, keptFor, now }: Options) => {
       return entries.get(ids.get(name) ?? -1)
     },
     has: (id: number): boolean => entries.has(id),
+    open: (): ReadonlyArray<Entry> => [...entries.values()].filter(({ finish }) => finish === undefined),
     take: ({ byte, finish: how, id }: Token): void => {
       const entry = entries.get(id)
       if (entry === undefined) return
