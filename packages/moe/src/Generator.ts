@@ -102,6 +102,17 @@ export interface Known {
   readonly written: number
 }
 
+/** What there is to do at one moment. */
+export interface Load {
+  /** Requests running on each owner, and waiting for one. */
+  readonly running: ReadonlyArray<number>
+  readonly waiting: number
+  /** Tokens, of prompts and written, of those that run. */
+  readonly tokens: number
+  /** The median time from step to step of the last twenty; `undefined` while there is nothing to do. */
+  readonly stepMillis: number | undefined
+}
+
 /** One step as the driver saw it, for those who measure. Times in milliseconds of `performance.now()`. */
 export interface Step {
   readonly step: number
@@ -174,8 +185,7 @@ export class Generator extends Context.Service<Generator, {
   readonly resume: Effect.Effect<void>
   /** The pause that there is. */
   readonly paused: Effect.Effect<Pause | undefined>
-  /** Requests running on each owner, and waiting for one. */
-  readonly load: Effect.Effect<{ readonly running: ReadonlyArray<number>; readonly waiting: number }>
+  readonly load: Effect.Effect<Load>
   /** For whoever gives the ranks another size: see `ElasticRanks`. */
   readonly seating: Seating
 }>()("@phalanx/moe/Generator") {}
@@ -244,6 +254,12 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
   }
   for (const { bytes, opening } of estate?.ended ?? []) books.inherit(opening, succession.written(opening, bytes), true)
 
+  /** When the last steps' replies were in. */
+  const paces: Array<number> = []
+  const stepMillis = (): number | undefined => {
+    const gaps = paces.slice(1).map((at, i) => at - paces[i]!).sort((a, b) => a - b)
+    return scheduler.tokens() === 0 ? undefined : gaps[Math.floor(gaps.length / 2)]
+  }
   const stepping = steps.make({
     ranks,
     scheduler,
@@ -252,6 +268,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
     landed: ({ keep, parts }, step) => {
       for (const { id } of [...keep, ...parts.flatMap(({ open }) => open)]) books.accept(id)
       scheduler.receive(step.replies.flatMap(({ tokens }) => tokens)).forEach(books.take)
+      if (paces.push(step.replied) > 21) paces.shift()
       options.onStep?.(step)
     }
   })
@@ -355,7 +372,12 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
         else result.finish = event.finish
         return result
       }).pipe(Effect.map(({ bytes, finish }) => ({ bytes: Uint8Array.from(bytes), finish }))),
-    load: Effect.sync(() => ({ running: scheduler.running(), waiting: scheduler.waiting() })),
+    load: Effect.sync(() => ({
+      running: scheduler.running(),
+      waiting: scheduler.waiting(),
+      tokens: scheduler.tokens(),
+      stepMillis: stepMillis()
+    })),
     pause: (next) =>
       Effect.suspend(() => {
         mode = next

@@ -67,6 +67,8 @@ export interface Scheduler {
   readonly resize: (dp: number, moved: ReadonlyArray<number | undefined>, homes?: ReadonlyMap<number, number>) => void
   /** Requests running at each coordinate of `dp`. */
   readonly running: () => ReadonlyArray<number>
+  /** Tokens, of prompts and received, of all that run. */
+  readonly tokens: () => number
   /** Requests submitted that no plan has opened yet. */
   readonly waiting: () => number
 }
@@ -214,6 +216,7 @@ export const make = (owners: number, limits: Limits): Scheduler => {
       for (const [id, request] of running) request.dp = home({ dp: request.dp, id })!
     },
     running: counts,
+    tokens: () => [...running.values()].reduce((sum, { bytes, opening }) => sum + opening.tokens.length + bytes.length, 0),
     waiting: () => queue.length
   }
 }

@@ -115,7 +115,7 @@ describe("Generator, in memory", () => {
       yield* Effect.map(ranks.call.usage(), (usage) => usage.reduce((sum, { requests }) => sum + requests, 0)).pipe(
         Effect.repeat({ until: (requests) => requests === 0, schedule: Schedule.spaced("5 millis") })
       )
-      assert.deepStrictEqual(yield* generator.load, { running: [0, 0], waiting: 0 })
+      assert.deepStrictEqual(yield* generator.load, { running: [0, 0], waiting: 0, tokens: 0, stepMillis: undefined })
       assert.strictEqual((yield* generator.generate({ prompt: Generator.headword("river") })).finish, "stop")
       const usage = yield* ranks.call.usage()
       assert.isAtLeast(usage.reduce((sum, { dropped }) => sum + dropped, 0), 1)
