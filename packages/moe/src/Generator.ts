@@ -266,7 +266,8 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
     slots: estate?.slots ?? initial(ranks),
     depth: options.ahead === false ? 1 : 2,
     landed: ({ keep, parts }, step) => {
-      for (const { id } of [...keep, ...parts.flatMap(({ open }) => open)]) books.accept(id)
+      // Whoever runs one has it: the step that has opened it may have been lost.
+      for (const { id } of [...keep, ...parts.flatMap(({ run }) => run)]) books.accept(id)
       scheduler.receive(step.replies.flatMap(({ tokens }) => tokens)).forEach(books.take)
       if (paces.push(step.replied) > 21) paces.shift()
       options.onStep?.(step)

@@ -235,4 +235,19 @@ describe("requests with an id", () => {
       const [inventory] = yield* ranks.call.inventory()
       assert.lengthOf(inventory!.holdings, 1024)
     }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-14: one is accepted also where a rank dies while it is being opened, and is not lost", () =>
+    Effect.gen(function*() {
+      const expected = yield* undisturbed
+      const ranks = yield* start(2, 1, Supervision.restart({ max: 99, per: "1 minute", backoff: "1 millis" }))
+      const generator = yield* Generator.make({ ranks })
+      // With nothing else to do it is opened on rank 0 in the step that begins at once.
+      for (const [i, request] of wanted.slice(0, 6).entries()) {
+        const submitting = yield* Effect.forkChild(generator.submit(request), { startImmediately: true })
+        yield* yields(3 * i)
+        yield* ranks.kill(1)
+        assert.strictEqual(yield* Fiber.join(submitting), request.id)
+        assert.deepStrictEqual(yield* Stream.runCollect(generator.attach(request.id)), expected[i])
+      }
+    }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
 })
