@@ -2,49 +2,15 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/testing/TestClock"
+import { failing } from "../../../test/harness/failingJournal.ts"
 import * as Elastic from "../src/Elastic.ts"
-import { JournalError, type ScaleFailed } from "../src/ElasticError.ts"
-import * as Journal from "../src/Journal.ts"
-import * as Sqlite from "../src/Sqlite.ts"
+import type { JournalError, ScaleFailed } from "../src/ElasticError.ts"
 import * as Group from "./group.ts"
 import { four, isAsBefore, told } from "./told.ts"
 import { waitFor } from "./workflows.ts"
-
-/** A journal that fails every write while it is told to. */
-const failing = (reason: Ref.Ref<Option.Option<JournalError["reason"]>>) => {
-  const journal = Layer.effect(
-    Journal.Journal,
-    Effect.map(Journal.Journal, (journal) => {
-      const or = <A extends ReadonlyArray<any>, B>(write: (...args: A) => Effect.Effect<B, JournalError>) => (...args: A) =>
-        Effect.flatMap(
-          Ref.get(reason),
-          Option.match({
-            onNone: () => write(...args),
-            onSome: (reason) => Effect.fail(new JournalError({ operation: "write", reason, issue: "no room", advice: "Make room" }))
-          })
-        )
-      const { begin, cancel, clock, close, decide, end, interrupt, open, recordActivity, recordDeferred, ...reads } = journal
-      return Journal.Journal.of({
-        ...reads,
-        begin: or(begin),
-        cancel: or(cancel),
-        clock: or(clock),
-        close: or(close),
-        decide: or(decide),
-        end: or(end),
-        interrupt: or(interrupt),
-        open: or(open),
-        recordActivity: or(recordActivity),
-        recordDeferred: or(recordDeferred)
-      })
-    })
-  ).pipe(Layer.provide(Journal.layer), Layer.provide(Sqlite.layer({ filename: ":memory:" })))
-  return Elastic.layer.pipe(Layer.provide(journal))
-}
 
 describe("an operation whose journal fails", () => {
   it.effect("WF-6: never begins if it cannot be written down", () =>

@@ -82,6 +82,23 @@ describe("ranks that change their number", () => {
       })).pipe(Effect.provide(Cluster.layerMemory)))
   }
 
+  it.live("MO-11: take requests in the midst of a commit, and write them", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const expected = yield* undisturbed(few)
+      const ranks = yield* start(2, 1, undefined, 4)
+      const generator = yield* Generator.make({ ranks })
+      const late: Array<Fiber.Fiber<Generator.Result, unknown>> = []
+      // No step is out then, and the next one has other owners.
+      const reseat: Generator.Seating["reseat"] = (...args) => {
+        for (const request of few.slice(3)) late.push(Effect.runFork(generator.generate(request)))
+        generator.seating.reseat(...args)
+      }
+      const group = ElasticRanks.make({ ranks, generator: { ...generator, seating: { ...generator.seating, reseat } }, bandwidth: 1e9 })
+      const early = yield* Effect.forkChild(write(generator, few.slice(0, 3)), { startImmediately: true })
+      yield* scale(group, { to: { dp: 4, tp: 1 } })
+      assert.deepStrictEqual([...(yield* Fiber.join(early)), ...(yield* Fiber.joinAll(late))], expected)
+    })).pipe(Effect.provide(Cluster.layerMemory)))
+
   it.live("MO-15: place experts anew while they write: the recorded load is spread more evenly, and every text is the same", () =>
     Effect.scoped(Effect.gen(function*() {
       const expected = yield* undisturbed(few)
