@@ -229,12 +229,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
       return yield* Effect.die(new RangeError(`${name} is ${value}: an owner takes a whole number from 1 to ${most}`))
     }
   }
-  const scheduler = Scheduler.make(ranks.mesh.shape.dp, {
-    requests,
-    rows,
-    chunk,
-    context
-  })
+  const scheduler = Scheduler.make(ranks.mesh.shape.dp, { requests, rows, chunk, context })
   const clock = yield* Clock.Clock
   const books = book.make({
     keptFor: Duration.toMillis(Duration.fromInputUnsafe(options.results ?? "10 minutes")),

@@ -1,15 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Supervision from "@phalanx/core/Supervision"
-import * as Autoscaler from "@phalanx/elastic/Autoscaler"
 import * as Elastic from "@phalanx/elastic/Elastic"
 import type { Request, Resizable } from "@phalanx/elastic/Resizable"
+import * as Autoscaling from "@phalanx/moe/Autoscaling"
 import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Rebalance from "@phalanx/moe/Rebalance"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -109,9 +108,7 @@ describe("ranks that change their number", () => {
       const expected = yield* undisturbed(few)
       const ranks = yield* start(3, 1, Supervision.shrink({ along: "dp", min: 1 }), 6)
       const generator = yield* Generator.make({ ranks })
-      const group = ElasticRanks.make({ ranks, generator, bandwidth: 1e9 })
-      const policy: Autoscaler.Policy = { min: 3, max: 3, queued: 1000, growAfter: "1 millis", coolDown: "1 millis" }
-      const load = Effect.map(generator.load, ({ waiting }) => ({ queued: waiting, tokensInFlight: 0, latencyMillis: undefined }))
+      const policy = { min: 3, max: 3, queued: 1000, growAfter: "1 millis", coolDown: "1 millis" } as const
       const texts = yield* Effect.forkChild(Effect.replicateEffect(write(generator, few), 2, { concurrency: 2 }), {
         startImmediately: true
       })
@@ -120,11 +117,11 @@ describe("ranks that change their number", () => {
         yield* Stream.runHead(Stream.filter(SubscriptionRef.changes(ranks.membership), ({ members }) => members.length === 2))
         const grown = yield* Stream.runHead(Stream.filter(SubscriptionRef.changes(ranks.membership), ({ members }) => members.length === 3))
         assert.deepInclude(Option.getOrThrow(grown), { epoch: 2 })
-      }).pipe(Effect.provide(Autoscaler.layer({ group, along: "dp", policy, load, every: "5 millis" })))
+      }).pipe(Effect.provide(Autoscaling.layer({ ranks, generator, policy, every: "5 millis", bandwidth: 1e9 })))
       assert.deepStrictEqual(yield* Fiber.join(texts), [expected, expected])
       assert.deepStrictEqual(yield* write(generator, few), expected)
       assert.strictEqual((yield* ranks.call.usage()).length, 3)
-    })).pipe(Effect.provide(Layer.merge(Cluster.layerMemory, Elastic.layerSqlite({ filename: ":memory:" })))))
+    })).pipe(Effect.provide([Cluster.layerMemory, Elastic.layerSqlite({ filename: ":memory:" })])))
 
   it.live("MO-15: place experts anew while they write: the recorded load is spread more evenly, and every text is the same", () =>
     Effect.scoped(Effect.gen(function*() {
