@@ -91,6 +91,9 @@ const writes = 12
 const every = [
   ...Array.from({ length: writes }, (_, index) => [`before ${index + 1}`, `after ${index + 1}`]).flat(),
   ...DyingSteps.points,
+  ...["prepare 300", "copy 20", "copy 60", "copy 200", "commit 5", "commit 15", "commit 40", "retire 5", "abort 10"].map((step) =>
+    `in ${step}`
+  ),
   "before begin",
   "after begin"
 ]
