@@ -1,22 +1,28 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { run } from "../../test/harness/program.ts"
+import { run, runIn } from "../../test/harness/program.ts"
+import { describe as describeOnRay, environment } from "../../test/harness/ray.ts"
+
+/** What the program printed last says that nothing was lost, and that each change was felt by requests and did not stop them. */
+const holds = (stdout: string, sizes: ReadonlyArray<number>): void => {
+  const { completed, identical, recomputed, requests, scalings } = JSON.parse(stdout.trim().split("\n").at(-1)!)
+  assert.isAbove(requests, 15)
+  assert.deepStrictEqual([completed, identical, recomputed], [requests, requests, 0])
+  assert.deepStrictEqual(scalings.map((scaling: any) => [scaling.from, scaling.to]), sizes.slice(1).map((to, i) => [sizes[i], to]))
+  for (const { across, ownedWithin, pauseMs, steps, totalMs } of scalings) {
+    assert.isAtLeast(across, 8)
+    assert.isBelow(ownedWithin, 20)
+    assert.isBelow(pauseMs, totalMs)
+    assert.deepStrictEqual(Object.keys(steps), ["validate", "prepare", "copy", "ready", "decide", "commit", "retire"])
+  }
+}
 
 describe("examples/elastic", () => {
   it.live("MO-11: loses no request and changes no text while the group grows and shrinks", () =>
     Effect.gen(function*() {
       const { code, stderr, stdout } = yield* run("examples/elastic/main.ts", "--json", "--sizes", "2,3,1")
       assert.deepStrictEqual([code, stderr], [0, ""])
-      const { completed, identical, recomputed, requests, scalings } = JSON.parse(stdout.trim().split("\n").at(-1)!)
-      assert.isAbove(requests, 15)
-      assert.deepStrictEqual([completed, identical, recomputed], [requests, requests, 0])
-      assert.deepStrictEqual(scalings.map((scaling: any) => [scaling.from, scaling.to]), [[2, 3], [3, 1]])
-      for (const { across, ownedWithin, pauseMs, steps, totalMs } of scalings) {
-        assert.isAtLeast(across, 8)
-        assert.isBelow(ownedWithin, 20)
-        assert.isBelow(pauseMs, totalMs)
-        assert.deepStrictEqual(Object.keys(steps), ["validate", "prepare", "copy", "ready", "decide", "commit", "retire"])
-      }
+      holds(stdout, [2, 3, 1])
     }))
 
   it.live("MO-13: is carried on by another process that asks for the same requests, of which none is lost", () =>
@@ -31,4 +37,21 @@ describe("examples/elastic", () => {
       assert.deepStrictEqual(scalings.map((scaling: any) => [scaling.from, scaling.to]), [[2, 3]])
       assert.isAtLeast(scalings[0].across, 8)
     }))
+
+  describeOnRay("--cluster ray", () => {
+    it.live("MO-11: loses no request and changes no text while its group on Ray grows and shrinks", () =>
+      Effect.gen(function*() {
+        const { code, stdout } = yield* runIn(
+          yield* environment,
+          "examples/elastic/main.ts",
+          "--json",
+          "--sizes",
+          "2,3,2",
+          "--cluster",
+          "ray"
+        )
+        assert.strictEqual(code, 0)
+        holds(stdout, [2, 3, 2])
+      }), 120_000)
+  })
 })
