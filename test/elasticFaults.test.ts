@@ -118,6 +118,29 @@ describe("a change of size of the model's ranks, in processes", () => {
             assert.include(yield* fails(group, "prepare", "Refused"), "out of memory, say")
             writeFileSync(fickle, "")
             assert.include(yield* fails(group, "prepare", "DeadlineExceeded", 3, "1 second"), "it was not ready after 1000 ms")
+            writeFileSync(fickle, "room 1")
+            // More run than fit, and stay where they are until that is known.
+            const poor: typeof group.copy = (resize) =>
+              Effect.gen(function*() {
+                const more = yield* Effect.forkChild(write, { startImmediately: true })
+                while ((yield* generator.load).running.reduce((sum, count) => sum + count) < 4) yield* Effect.yieldNow
+                yield* Effect.orDie(generator.pause("keep"))
+                const exit = yield* Effect.exit(group.copy(resize))
+                yield* generator.resume
+                assert.deepStrictEqual(yield* Effect.orDie(Fiber.join(more)), expected)
+                return yield* exit
+              })
+            assert.match(
+              yield* fails({ ...group, copy: poor }, "copy", "Refused"),
+              /[4-8] requests run, and 3 owners, the poorest of which has room for 1, cannot hold them/
+            )
+            // With room for two each, no owner has more from then on.
+            writeFileSync(fickle, "room 2")
+            yield* scale(group, 3)
+            const many = yield* Effect.forkChild(Effect.all([write, write], { concurrency: 2 }), { startImmediately: true })
+            while ((yield* generator.load).running.join() !== "2,2,2") yield* Effect.yieldNow
+            assert.deepStrictEqual(yield* Fiber.join(many), [expected, expected])
+            yield* scale(group, 2)
             rmSync(fickle)
 
             const fill = Ref.set(full, Option.some("full" as const))
@@ -130,9 +153,15 @@ describe("a change of size of the model's ranks, in processes", () => {
             assert.deepStrictEqual((yield* group.serving).members, [0, 1])
 
             // Past the point of no return there is one way.
-            assert.deepStrictEqual((yield* scale({ ...group, commit: after(kill, group.commit) }, 3)).to.shape, { dp: 3, tp: 1 })
+            assert.deepStrictEqual((yield* scale({ ...group, commit: after(yield* Effect.cached(kill), group.commit) }, 3)).to.shape, {
+              dp: 3,
+              tp: 1
+            })
             yield* ranks.call.describe()
-            assert.deepStrictEqual((yield* scale({ ...group, retire: after(kill, group.retire) }, 2)).to.shape, { dp: 2, tp: 1 })
+            assert.deepStrictEqual((yield* scale({ ...group, retire: after(yield* Effect.cached(kill), group.retire) }, 2)).to.shape, {
+              dp: 2,
+              tp: 1
+            })
             yield* write
             const same = yield* Effect.repeat(Effect.sync(() => held().join() === before.join()), {
               until: (same) => same,

@@ -4,6 +4,7 @@
  */
 import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Capacity from "@phalanx/elastic/Capacity"
+import { ResizeError } from "@phalanx/elastic/ElasticError"
 import * as ExpertLoad from "@phalanx/elastic/ExpertLoad"
 import * as MovementPlan from "@phalanx/elastic/MovementPlan"
 import { Resizable, type Resize } from "@phalanx/elastic/Resizable"
@@ -40,6 +41,8 @@ interface Moving {
   /** Member ids of now, in rank order. */
   readonly former: ReadonlyArray<number>
   readonly slots: Slots
+  /** Requests for which the poorest of its members has room. */
+  readonly room: number
   /** The coordinate of `dp`, in the next mesh, of each request that gets another owner, and the first position that it has not been given. */
   readonly homes: Map<number, number>
   readonly given: Map<number, number>
@@ -133,10 +136,23 @@ export const make = (options: Options): Resizable["Service"] => {
 
   return ResizableGroup.make(ranks, {
     copy: Effect.fnUntraced(function*(standby, { epoch, from, report }) {
+      // A rank that was started again while nobody had it step gets its place and its experts first.
+      yield* seating.between(Effect.void)
       const former = from.members
+      const owners = standby.members.length / tp
+      const room = Math.min(...(yield* standby.next.call.describe()).map(({ requests }) => requests))
+      const running = seating.running().flat().length
+      if (running > room * owners) {
+        return yield* new ResizeError({
+          issue: `${running} requests run, and ${owners} owners, the poorest of which has room for ${room}, cannot hold them`,
+          advice: "Wait until some have ended, or ask for more ranks"
+        })
+      }
+      // Until it is decided whether they are to serve, no more run than they can hold.
+      seating.bound({ all: room * owners })
       const load = ExpertLoad.sum(yield* ranks.call.load())
       const map = yield* placing.next({ slots: seating.slots(), before: former, after: standby.members, load, capacity, redundant })
-      const moving: Moving = { standby, former, slots: map.to.layers, homes: new Map(), given: new Map() }
+      const moving: Moving = { standby, former, slots: map.to.layers, room, homes: new Map(), given: new Map() }
       yield* giveExperts(moving, yield* MovementPlan.make({ ...map, expertBytes: size.expertBytes }), report)
       yield* giveWritten(moving)
       const { length } = standby.joining
@@ -166,10 +182,14 @@ export const make = (options: Options): Resizable["Service"] => {
         yield* standby.all.call.give(({ rank }) => gifts[rank]!)
         yield* commit
         seating.reseat(moving.slots, moving.homes)
+        seating.bound({ each: moving.room, all: Infinity })
         return performance.now() - began
       }))
     }),
-    forget: Effect.asVoid(ranks.exits.forget())
+    forget: Effect.suspend(() => {
+      seating.bound({ all: Infinity })
+      return Effect.asVoid(ranks.exits.forget())
+    })
   })
 }
 

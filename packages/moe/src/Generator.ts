@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as book from "./internal/books.ts"
+import * as paces from "./internal/pace.ts"
 import * as refusals from "./internal/refusals.ts"
 import { size } from "./internal/size.ts"
 import * as steps from "./internal/stepping.ts"
@@ -160,6 +161,8 @@ export interface Seating {
    * computed anew. Only in `between`.
    */
   readonly reseat: (slots: Slots, homes: ReadonlyMap<number, number>) => void
+  /** See `Scheduler`. */
+  readonly bound: Scheduler.Scheduler["bound"]
 }
 
 /** The service that writes: many requests at once, each a stream of bytes or a whole text. */
@@ -230,6 +233,9 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
     }
   }
   const scheduler = Scheduler.make(ranks.mesh.shape.dp, { requests, rows, chunk, context })
+  // Where the ranks have failed, the first step says so.
+  const described = yield* Effect.orElseSucceed(ranks.call.describe(), () => [])
+  scheduler.bound({ each: Math.min(...described.map(({ requests }) => requests)) })
   const clock = yield* Clock.Clock
   const books = book.make({
     keptFor: Duration.toMillis(Duration.fromInputUnsafe(options.results ?? "10 minutes")),
@@ -249,12 +255,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
   }
   for (const { bytes, opening } of estate?.ended ?? []) books.inherit(opening, succession.written(opening, bytes), true)
 
-  /** When the last steps' replies were in. */
-  const paces: Array<number> = []
-  const stepMillis = (): number | undefined => {
-    const gaps = paces.slice(1).map((at, i) => at - paces[i]!).sort((a, b) => a - b)
-    return scheduler.tokens() === 0 ? undefined : gaps[Math.floor(gaps.length / 2)]
-  }
+  const pace = paces.make()
   const stepping = steps.make({
     ranks,
     scheduler,
@@ -264,7 +265,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
       // Whoever runs one has it: the step that has opened it may have been lost.
       for (const { id } of [...keep, ...parts.flatMap(({ run }) => run)]) books.accept(id)
       scheduler.receive(step.replies.flatMap(({ tokens }) => tokens)).forEach(books.take)
-      if (paces.push(step.replied) > 21) paces.shift()
+      pace.step(step.replied)
       options.onStep?.(step)
     }
   })
@@ -372,7 +373,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
       running: scheduler.running(),
       waiting: scheduler.waiting(),
       tokens: scheduler.tokens(),
-      stepMillis: stepMillis()
+      stepMillis: scheduler.tokens() === 0 ? undefined : pace.millis()
     })),
     pause: (next) =>
       Effect.suspend(() => {
@@ -388,7 +389,8 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
       slots: stepping.slots,
       running: () => scheduler.kept().map((part) => part.map(({ id }) => id)),
       between: (effect) => whileItSteps(stepping.between(effect)),
-      reseat: stepping.reseat
+      reseat: stepping.reseat,
+      bound: scheduler.bound
     }
   })
 })

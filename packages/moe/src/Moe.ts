@@ -109,7 +109,9 @@ export const Description = Schema.Struct({
   experts: Schema.Array(Schema.Int),
   /** Bytes of the weights file that it read. */
   bytesRead: Schema.Int,
-  memoryBytes: Schema.Int
+  memoryBytes: Schema.Int,
+  /** Requests, of any length, for whose keys and values it has room. */
+  requests: Schema.Int
 })
 export type Description = typeof Description.Type
 
@@ -129,10 +131,14 @@ export const Usage = Schema.Struct({
 })
 export type Usage = typeof Usage.Type
 
-/** The worker's module. `weights` is another file than the one that ships with the package; each rank opens it for itself, the driver never. */
-export const entry = (options?: { readonly weights?: URL | undefined }): URL => {
+/**
+ * The worker's module. `weights` is another file than the one that ships with the package; each rank opens it for itself, the driver never. `requests`: for how many, of any length, a rank has room (512 KiB
+ * for each 64 positions at tp 1). Default 32.
+ */
+export const entry = (options: { readonly weights?: URL | undefined; readonly requests?: number | undefined } = {}): URL => {
   const url = new URL("./worker.ts", import.meta.url)
-  if (options?.weights !== undefined) url.searchParams.set("weights", options.weights.href)
+  if (options.weights !== undefined) url.searchParams.set("weights", options.weights.href)
+  if (options.requests !== undefined) url.searchParams.set("requests", String(options.requests))
   return url
 }
 

@@ -65,6 +65,8 @@ export interface Scheduler {
    * of `rollBack` are, unless `homes` has another owner for them, which has what the former one had. Only between two steps, when all replies are in.
    */
   readonly resize: (dp: number, moved: ReadonlyArray<number | undefined>, homes?: ReadonlyMap<number, number>) => void
+  /** Opens no request where so many run on its owner, or on all owners, whatever the limits are; what is left out stays as it is. */
+  readonly bound: (bounds: { readonly each?: number; readonly all?: number }) => void
   /** Requests running at each coordinate of `dp`. */
   readonly running: () => ReadonlyArray<number>
   /** Tokens, of prompts and received, of all that run. */
@@ -93,6 +95,7 @@ export const make = (owners: number, limits: Limits): Scheduler => {
   /** Of those that wait and have a name, the ones that no rank has been told of. */
   let untold = new Set<Opening>()
   const running = new Map<number, Running>()
+  let bounds = { each: Infinity, all: Infinity }
   const closing: Array<number> = []
   const dropping: Array<number> = []
   let step = 0
@@ -115,7 +118,7 @@ export const make = (owners: number, limits: Limits): Scheduler => {
     const count = counts()
     while (queue.length > 0) {
       const least = count.indexOf(Math.min(...count))
-      if (count[least]! >= limits.requests) break
+      if (count[least]! >= Math.min(limits.requests, bounds.each) || running.size >= bounds.all) break
       const opening = queue.shift()!
       untold.delete(opening)
       count[least]!++
@@ -215,6 +218,7 @@ export const make = (owners: number, limits: Limits): Scheduler => {
       openAgain(({ dp, opening: { id } }) => home({ dp, id }) === undefined)
       for (const [id, request] of running) request.dp = home({ dp: request.dp, id })!
     },
+    bound: (some) => void (bounds = { ...bounds, ...some }),
     running: counts,
     tokens: () => [...running.values()].reduce((sum, { bytes, opening }) => sum + opening.tokens.length + bytes.length, 0),
     waiting: () => queue.length

@@ -9,6 +9,7 @@ import * as Engine from "./Engine.ts"
 import * as exchange from "./internal/exchange.ts"
 import * as parcel from "./internal/parcel.ts"
 import * as seats from "./internal/seat.ts"
+import { size } from "./internal/size.ts"
 import { end, topK } from "./Model.ts"
 import { type Holding, Moe, type Opening, type Slots } from "./Moe.ts"
 import * as Placement from "./Placement.ts"
@@ -38,11 +39,11 @@ interface Tally {
 /** Milliseconds of the machine's monotonic clock. */
 const now = (): number => Number(process.hrtime.bigint()) / 1e6
 
-const same = (a: seats.Slots, b: seats.Slots): boolean => a.length === b.length && a.every((layer, i) => layer.join() === b[i]!.join())
+const parameters = new URL(import.meta.url).searchParams
+const weights = parameters.get("weights")
+const room = Number(parameters.get("requests") ?? 32)
 
-const weights = new URL(import.meta.url).searchParams.get("weights")
-
-/** The worker that serves `Moe` as one rank of a mesh of `dp` × `tp`; the parameter `weights` of its URL names another file of weights. */
+/** The worker that serves `Moe` as one rank of a mesh of `dp` × `tp`; its URL has the parameters of `Moe.entry`. */
 export default Worker.make(
   Moe,
   Moe.toLayer(Effect.gen(function*() {
@@ -54,6 +55,7 @@ export default Worker.make(
       rank: self.rank,
       ranks: self.worldSize,
       tp: { index: tp, size: self.mesh.shape.tp! },
+      blocks: room * size.context / 64,
       // One that joins gets its experts from those that have them.
       ...(self.joining ? { experts: [] } : {}),
       ...(weights === null ? {} : { file: new URL(weights) })
@@ -113,7 +115,7 @@ export default Worker.make(
     }
     /** Takes its place in the present epoch, with what it was given for it; reads the experts that nobody gave, and lets go of those that others hold now. */
     const settle = Effect.fnUntraced(function*(slots?: seats.Slots) {
-      if (seat.epoch === self.epoch && (slots === undefined || same(slots, seat.slots))) return
+      if (seat.epoch === self.epoch && (slots === undefined || seats.same(slots, seat.slots))) return
       const next = take(slots ?? (expected?.epoch === self.epoch ? expected.slots : initial()))
       yield* load(next.resident)
       for (const id of handed) requests.delete(id)
@@ -243,8 +245,8 @@ export default Worker.make(
 
     return Moe.of({
       describe: () => {
-        const { bytesRead, experts, memory } = engine.stats()
-        return Effect.succeed({ rank: self.rank, pid: process.pid, experts: experts[0]!, bytesRead, memoryBytes: memory })
+        const { bytesRead, experts, memory: memoryBytes } = engine.stats()
+        return Effect.succeed({ rank: self.rank, pid: process.pid, experts: experts[0]!, bytesRead, memoryBytes, requests: room })
       },
       step: ({ close: closing, keep, parts }) =>
         Effect.gen(function*() {

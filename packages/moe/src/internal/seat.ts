@@ -19,6 +19,8 @@ export interface Seat {
 /** Layer by layer the expert in each slot, the slots of a rank together; `empty` where there is none. */
 export type Slots = ReadonlyArray<ReadonlyArray<number>>
 
+export const same = (a: Slots, b: Slots): boolean => a.length === b.length && a.every((layer, i) => layer.join() === b[i]!.join())
+
 /** Experts of one rank of `ranks`, in one layer. */
 export const held = (layer: ReadonlyArray<number>, rank: number, ranks: number): ReadonlySet<number> => {
   const width = layer.length / ranks
