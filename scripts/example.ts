@@ -5,11 +5,12 @@ import { basename, dirname, join } from "node:path"
 const folder = join(import.meta.dirname, "../examples")
 const names = globSync("*/main.ts", { cwd: folder }).map(dirname).sort()
 
-/** The first line of the README that is not its heading. */
+/** The first sentence of the README below its heading, up to a colon. */
 const summary = (name: string) =>
-  readFileSync(join(folder, name, "README.md"), "utf8").split("\n").find((line) => line.trim() !== "" && !line.startsWith("#")) ?? ""
+  /^(?!#)\S[^]*?(?=[.:](?:\s|$))/m.exec(readFileSync(join(folder, name, "README.md"), "utf8"))?.[0].replaceAll("\n", " ") ?? ""
 
-const list = () => names.map((name) => `  ${name.padEnd(10)} ${summary(name)}\n`).join("")
+const width = Math.max(...names.map(({ length }) => length))
+const list = () => names.map((name) => `  ${name.padEnd(width)}  ${summary(name)}\n`).join("")
 
 const [name, ...args] = process.argv.slice(2).filter((arg, index) => index > 0 || arg !== "--")
 

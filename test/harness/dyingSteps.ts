@@ -1,6 +1,5 @@
 import { ResizeError } from "@phalanx/elastic/ElasticError"
 import type { Resizable, Resize } from "@phalanx/elastic/Resizable"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as DyingJournal from "./dyingJournal.ts"
 
@@ -16,8 +15,10 @@ export const make = (resizable: Resizable["Service"], point: string): Resizable[
       const run: Effect.Effect<any, ResizeError> = resizable[name](resize)
       const [, inside, millis] = /^in (\w+)(?: (\d+))?$/.exec(point) ?? []
       if (inside === name) {
-        const soon = millis === undefined ? Effect.yieldNow : Effect.sleep(Duration.millis(Number(millis)))
-        return Effect.andThen(Effect.forkChild(run, { startImmediately: true }), Effect.andThen(soon, DyingJournal.die))
+        const die = millis === undefined
+          ? Effect.andThen(Effect.yieldNow, DyingJournal.die)
+          : Effect.delay(DyingJournal.die, Number(millis))
+        return Effect.andThen(Effect.forkChild(run, { startImmediately: true }), die)
       }
       if (point === `done ${name}`) return Effect.andThen(run, DyingJournal.die)
       // Nothing is aborted unless something has failed.

@@ -13,7 +13,7 @@ import { Failed } from "./internal/failed.ts"
 
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_536 }))
 
-/** What a plan is made of, under the names that vLLM gives them. */
+/** What a plan is made of. */
 const Inputs = Schema.Struct({
   /** Load of each logical expert, layer by layer. */
   weight: Schema.Array(Schema.Array(Schema.Finite)),
@@ -51,7 +51,7 @@ const outputs = Effect.fnUntraced(function*(inputs: typeof Inputs.Type) {
 export const plan = Effect.fnUntraced(function*(path: string) {
   const files = yield* FileSystem.FileSystem
   const text = yield* files.readFileString(path).pipe(Effect.mapError(({ message }) => new Failed({ text: `${path}: ${message}` })))
-  const { rebalance } = yield* Schema.decodeEffect(Schema.fromJsonString(File))(text).pipe(
+  const { rebalance } = yield* Schema.decodeEffect(Schema.fromJsonString(File))(text, { errors: "all" }).pipe(
     Effect.mapError(({ message }) => new Failed({ text: `${path}: ${message}` }))
   )
   return yield* Effect.forEach(rebalance, ({ inputs, name }) =>
@@ -64,7 +64,11 @@ export const plan = Effect.fnUntraced(function*(path: string) {
 /** `phalanx eplb FILE`. */
 export const command = Command.make(
   "eplb",
-  { file: Argument.File("FILE", { mustExist: true }).pipe(Argument.withDescription("JSON: { rebalance: [{ name, inputs }] }")) },
+  {
+    file: Argument.File("FILE", { mustExist: true }).pipe(Argument.withDescription(
+      "JSON: { rebalance: [{ name, inputs: { weight, numReplicas, numGroups, numNodes, numRanks, oldPhy2log? } }] }"
+    ))
+  },
   Effect.fnUntraced(function*({ file }) {
     yield* Console.log(JSON.stringify({ rebalance: yield* plan(file) }))
   })

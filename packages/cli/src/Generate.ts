@@ -46,7 +46,10 @@ export const flags = {
     Flag.withDescription("Another file of weights than the one that comes along"),
     Flag.optional
   ),
-  raw: Flag.Boolean("raw").pipe(Flag.withDescription("Take prompts as they are: add no line feed"), Flag.withDefault(false)),
+  raw: Flag.Boolean("raw").pipe(
+    Flag.withDescription("Take prompts as they are; else each is a headword, and gets the line feed that ends one"),
+    Flag.withDefault(false)
+  ),
   temperature: Flag.Finite("temperature").pipe(Flag.withDescription("0 is greedy; above, bytes are drawn"), Flag.withDefault(0)),
   seed: Flag.Int("seed").pipe(Flag.withDescription("What drawn bytes depend on besides their position"), Flag.withDefault(0)),
   kill: Flag.Int("kill").pipe(
@@ -62,6 +65,9 @@ const beforeKill = 60
 
 /** Serves the prompts and shows the text. */
 export const serve = Effect.fn("Generate.serve")(function*(given: Flags) {
+  if (given.prompts.includes("") && !given.raw) {
+    return yield* new Failed({ text: "An empty prompt is no headword; with --raw the model begins by itself" })
+  }
   const shape = yield* Topology.resolve(given)
   const view: View = given.json ? Json.make() : process.stdout.isTTY ? yield* Live.make(process.stdout, given.prompts) : Plain.make()
   return yield* write(given, shape, view).pipe(
@@ -74,7 +80,7 @@ const clusterOf = Effect.fnUntraced(function*(given: Flags) {
   const of = (layer: Layer.Layer<Cluster.Cluster | MessageQueues, { readonly message: string }>) => layer
   const transport = Option.getOrUndefined(given.transport)
   if (given.cluster === "node") {
-    return of(transport === "memory" ? Cluster.layerMemory : NodeCluster.layerWith({ transport: transport ?? "shm" }))
+    return of(transport === "memory" ? Cluster.layerMemory : NodeCluster.layerWith({ transport }))
   }
   if (transport === "shm" || transport === "memory") {
     return yield* new Failed({ text: `--transport ${transport}: a Ray cluster may span machines; give mixed or tcp` })
@@ -101,10 +107,10 @@ const write = Effect.fnUntraced(function*(given: Flags, shape: { readonly dp: nu
     Stream.runForEach((event) => {
       if (event._tag === "Died") view.died(event.died, performance.now() - began)
       return event._tag === "Restarted"
-        ? Effect.map(ranks.at(event.rank).call.describe(), (rank) => view.restarted(rank, performance.now() - began))
+        // If it has died again meanwhile, there is an event of that, too.
+        ? Effect.ignore(Effect.map(ranks.at(event.rank).call.describe(), (rank) => view.restarted(rank, performance.now() - began)))
         : Effect.void
     }),
-    Effect.ignore,
     Effect.forkScoped
   )
   view.ready(yield* ranks.call.describe(), { ...shape, transport: ranks.transport, millis: performance.now() - began })

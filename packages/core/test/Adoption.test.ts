@@ -137,7 +137,7 @@ describe("a driver that takes over", () => {
       const error = yield* Effect.flip(Effect.scoped(WorkerGroup.adopt(Counter, { ...three, group: "counter-00000000" })))
       assert.strictEqual(
         error.message,
-        "counter-00000000 is not adopted: workers of this cluster do not outlive their driver. Start groups that are to be adopted on a cluster that keeps their workers"
+        "counter-00000000 is not adopted: this cluster hands on no group whose driver is gone. Start groups that are to be adopted on a cluster that keeps their workers"
       )
     }).pipe(Effect.provide(Cluster.layerMemory)))
 

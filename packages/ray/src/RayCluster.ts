@@ -52,7 +52,7 @@ export interface Options extends Python.Options {
   readonly runtimeEnv?: Readonly<Record<string, unknown>> | undefined
   /** What the layer's groups ask for, unless `placed` says otherwise. */
   readonly placing?: Placing | undefined
-  /** For how long groups outlive a driver that is gone, unless another one takes them over. Default: not at all. */
+  /** For how long groups outlive a driver that is gone, unless another one adopts them (`Ray.adopt`). Default: not at all. */
   readonly detached?: Duration.Input | undefined
   /** What a cluster of one's own offers. */
   readonly own?: Omit<RayHead.Options, keyof Python.Options> | undefined
@@ -97,7 +97,7 @@ export class Ray extends Context.Service<Ray, {
   readonly version: string
   /** Every node that lives, with what it has and what is free. Fails within 5 seconds if the control service does not answer. */
   readonly nodes: Effect.Effect<ReadonlyArray<Placement.Node>, RayError>
-  /** Takes over what earlier drivers of this namespace have left: every detached group with workers that run. */
+  /** Every detached group with workers that run which earlier drivers of this namespace have left: it stays while this process does, and can be ended. */
   readonly adopt: Effect.Effect<ReadonlyArray<Adopted>, RayError>
 }>()("@phalanx/ray/RayCluster/Ray") {}
 

@@ -71,7 +71,7 @@ export const adopt = Effect.fn("WorkerGroup.adopt")(
         return yield* new AdoptError({
           group,
           reason: "late",
-          issue: "workers of this cluster do not outlive their driver",
+          issue: "this cluster hands on no group whose driver is gone",
           advice: "Start groups that are to be adopted on a cluster that keeps their workers"
         })
       }
