@@ -11,13 +11,13 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Runs a program of this project to its end, with the Node that runs this, and with this environment besides its own. */
+/** Runs a program of this project to its end, or until its test times out, with the Node that runs this, and with this environment besides its own. */
 export const runIn = (env: Readonly<Record<string, string>>, path: string, ...args: ReadonlyArray<string>): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
     const child = execFile(
       process.execPath,
       [join(root, path), ...args],
-      { cwd: root, timeout: 60_000, maxBuffer: 1 << 26, env: { ...process.env, ...env } },
+      { cwd: root, maxBuffer: 1 << 26, env: { ...process.env, ...env } },
       (error, stdout, stderr) =>
         resume(Effect.succeed({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, stdout, stderr }))
     )
