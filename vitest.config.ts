@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import LongestFirst from "./scripts/longestFirst.ts"
 
 // Hundreds of processes load the same modules; whoever starts one hands this on.
 process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url))
@@ -11,8 +12,9 @@ export default defineConfig({
     setupFiles: ["scripts/equality.ts"],
     reporters: ["default", "scripts/closingLine.ts"],
     pool: "forks",
-    // Most tests start processes of their own; more files at once would only measure each other's load.
-    maxWorkers: 2,
+    // On two processors: some files wait most of the time, so that a third one has something to do. More would only measure each other's load.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     // A file leaves nothing behind that another could see; starting a process for each costs more than many of them take.
     isolate: false,
     // Starting processes takes a busy machine, or one whose caches are cold, many seconds; a test that hangs is found all the same.
