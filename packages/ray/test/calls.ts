@@ -1,36 +1,34 @@
-import { assert, describe, layer } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { cluster, scouts } from "./cluster.ts"
+import { scouts, type Shared } from "./cluster.ts"
 
-export const calls = () =>
+export const calls = (it: Shared) =>
   describe("calls by name on Ray", () => {
-    layer(cluster(), { timeout: 120_000, excludeTestServices: true })((it) => {
-      it.effect("RY-1: go to a method of the protocol, checked by its schema, with all replies or one rank's, and end in time", () =>
-        Effect.gen(function*() {
-          const group = yield* scouts(2)
-          const bytes = Uint8Array.of(1, 2, 3)
-          assert.deepStrictEqual(yield* group.callByName("echo", { bytes }), [bytes, bytes])
-          assert.deepStrictEqual(yield* group.slice({ rank: [1] }).callByName("echo", { bytes }), [bytes])
-          const [first, second] = yield* group.call.place()
-          assert.deepStrictEqual([yield* group.callByName("place", undefined, { replyFrom: 1 })], [second])
-          assert.deepStrictEqual([yield* group.callByName("place", undefined, { replyFrom: { rank: 0 } })], [first])
+    it.effect("RY-1: go to a method of the protocol, checked by its schema, with all replies or one rank's, and end in time", () =>
+      Effect.gen(function*() {
+        const group = yield* scouts(2)
+        const bytes = Uint8Array.of(1, 2, 3)
+        assert.deepStrictEqual(yield* group.callByName("echo", { bytes }), [bytes, bytes])
+        assert.deepStrictEqual(yield* group.slice({ rank: [1] }).callByName("echo", { bytes }), [bytes])
+        const [first, second] = yield* group.call.place()
+        assert.deepStrictEqual([yield* group.callByName("place", undefined, { replyFrom: 1 })], [second])
+        assert.deepStrictEqual([yield* group.callByName("place", undefined, { replyFrom: { rank: 0 } })], [first])
 
-          const refused = (method: string, payload: unknown) =>
-            Effect.map(Effect.flip(group.callByName(method, payload)), ({ reason }) => reason)
-          const unknown = yield* refused("reboot", {})
-          assert.deepInclude(unknown, {
-            _tag: "CallRejected",
-            side: "driver",
-            issue: "no method reboot; the protocol has environment, place, echo, hold, start"
-          })
-          assert.deepInclude(yield* refused("echo", { bytes: "1 2 3" }), { _tag: "CallRejected", side: "driver" })
+        const refused = (method: string, payload: unknown) =>
+          Effect.map(Effect.flip(group.callByName(method, payload)), ({ reason }) => reason)
+        const unknown = yield* refused("reboot", {})
+        assert.deepInclude(unknown, {
+          _tag: "CallRejected",
+          side: "driver",
+          issue: "no method reboot; the protocol has meet, environment, place, echo, hold, start"
+        })
+        assert.deepInclude(yield* refused("echo", { bytes: "1 2 3" }), { _tag: "CallRejected", side: "driver" })
 
-          const began = performance.now()
-          const late = yield* Effect.flip(group.callByName("hold", { stderr: [] }, { timeout: "200 millis" }))
-          assert.strictEqual(late.method, "hold")
-          assert.deepInclude(late.reason, { _tag: "CallTimeout" })
-          assert.isBelow(performance.now() - began, 2000)
-          assert.deepStrictEqual(yield* group.callByName("echo", { bytes }), [bytes, bytes])
-        }))
-    })
+        const began = performance.now()
+        const late = yield* Effect.flip(group.callByName("hold", { stderr: [] }, { timeout: "200 millis" }))
+        assert.strictEqual(late.method, "hold")
+        assert.deepInclude(late.reason, { _tag: "CallTimeout" })
+        assert.isBelow(performance.now() - began, 2000)
+        assert.deepStrictEqual(yield* group.callByName("echo", { bytes }), [bytes, bytes])
+      }))
   })

@@ -1,4 +1,5 @@
 /** Groups on the Ray cluster that all tests share, and what Ray knows of them. */
+import type { Vitest } from "@effect/vitest"
 import * as Mesh from "@phalanx/core/Mesh"
 import type * as Placement from "@phalanx/core/Placement"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
@@ -110,6 +111,9 @@ export class Another extends Context.Service<Another, {
     )
   )
 }
+
+/** Tests with a connection and another driver that they share. */
+export type Shared = Vitest.MethodsNonLive<Layer.Success<ReturnType<typeof cluster>> | Another>
 
 /** The processes that this one has started and whose command line has a word. */
 export const childrenNaming = (word: string): ReadonlyArray<number> =>
