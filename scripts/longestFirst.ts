@@ -1,8 +1,18 @@
 import { relative } from "node:path"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
-/** Small files that take a minute or so, and wait for most of it. */
-const long = ["packages/ray/test/hosts.test.ts", "packages/ray/test/ray.test.ts", "test/simulate.test.ts"]
+/** Files of a few lines that take half a minute or more; the first ones wait for most of it. */
+const long = [
+  "packages/ray/test/hosts.test.ts",
+  "packages/ray/test/ray.test.ts",
+  "test/simulate.test.ts",
+  "packages/core/test/groups.test.ts",
+  "examples/ray-hosts/ray-hosts.test.ts",
+  "examples/elastic/elastic.test.ts",
+  "packages/bench/test/ray.test.ts",
+  "examples/simulate/simulate.test.ts",
+  "test/driverKills.test.ts"
+]
 
 /**
  * Begins with the files that take longest. Where nothing has been run yet, which tells how long each takes, the largest come first; those that take long and are
