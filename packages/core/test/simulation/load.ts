@@ -85,41 +85,38 @@ export const makeWorker = (ledger: Ledger, millis: () => number, act: () => numb
         entry.to = ledger.order++
         entry.ended = millis()
       }
-      const written = <A, E>(entry: Entry, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-        Effect.ensuring(effect, Effect.sync(() => end(entry)))
+      /** A handler that is interrupted before its first step has not begun; one that has begun is seen to end. */
+      const written = <A, E>(method: string, call: number, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+        Effect.acquireUseRelease(Effect.sync(() => begin(method, call)), () => effect, (entry) => Effect.sync(() => end(entry)))
 
       const work =
         (method: string) => ({ call, fate, millis }: { readonly call: number; readonly fate: Fate; readonly millis: number }) => {
-          const entry = begin(method, call)
           const answer = { call, member, incarnation, proof: proof(call, member, incarnation) }
           if (fate === "reply" && millis === 0) {
-            end(entry)
+            end(begin(method, call))
             return Effect.succeed(answer)
           }
-          return written(
-            entry,
-            Effect.suspend((): Effect.Effect<typeof answer, Refused> => {
-              switch (fate) {
-                case "reply":
-                  return Effect.succeed(answer)
-                case "error":
-                  return Effect.fail(new Refused({ call, member, incarnation }))
-                case "defect":
-                  return Effect.die(`defect of call ${call}`)
-                case "quit":
-                  return Effect.interrupt
-                case "lie":
-                  return Effect.succeed({ ...answer, proof: 0.5 })
-              }
-            }).pipe(millis === 0 ? (effect) => effect : Effect.delay(millis))
-          )
+          const fated = Effect.suspend((): Effect.Effect<typeof answer, Refused> => {
+            switch (fate) {
+              case "reply":
+                return Effect.succeed(answer)
+              case "error":
+                return Effect.fail(new Refused({ call, member, incarnation }))
+              case "defect":
+                return Effect.die(`defect of call ${call}`)
+              case "quit":
+                return Effect.interrupt
+              case "lie":
+                return Effect.succeed({ ...answer, proof: 0.5 })
+            }
+          })
+          return written(method, call, millis === 0 ? fated : Effect.delay(fated, millis))
         }
       return Load.of({
         work: work("work"),
         aside: work("aside"),
         flow: ({ call, count, millis }) => {
-          const entry = begin("flow", call)
-          return Stream.range(0, count - 1).pipe(
+          const elements = Stream.range(0, count - 1).pipe(
             Stream.rechunk(2),
             Stream.mapEffect((nth) =>
               Effect.delay(
@@ -131,15 +128,15 @@ export const makeWorker = (ledger: Ledger, millis: () => number, act: () => numb
                 }),
                 millis
               )
-            ),
-            Stream.ensuring(Effect.sync(() => end(entry)))
+            )
+          )
+          return Stream.unwrap(
+            Effect.as(Effect.acquireRelease(Effect.sync(() => begin("flow", call)), (entry) => Effect.sync(() => end(entry))), elements)
           )
         },
         restore: () => Effect.sync(() => void (life.restored = true)),
-        meet: ({ call }) => {
-          const entry = begin("meet", call)
-          return written(entry, Effect.map(collectives.allReduce(Int32Array.of(call + self.rank)), (sum) => sum[0]!))
-        }
+        meet: ({ call }) =>
+          written("meet", call, Effect.map(collectives.allReduce(Int32Array.of(call + self.rank)), (sum) => sum[0]!))
       })
     }))
   )

@@ -23,8 +23,9 @@ const arrays = { requests: 32, controls: 32 + messages, answers: 32 + 2 * messag
 
 export const State = { none: 0, connected: 1, attached: 2, ended: 3, dead: 4, mad: 5 } as const
 
-/** MQ-3 says 50 ms. The driver looks at the ring again every 5, and has other things to do as well. */
-const requestMicros = 60_000
+/** MQ-3 says 50 ms. The driver looks at the ring again every 5, and has other things to do as well: that much for each rank that keeps it full, one after the other. */
+const requestMicros = 50_000
+const lookMicros = 10_000
 const controlMicros = 10_000
 
 export class Ledger implements Watch {
@@ -134,10 +135,15 @@ export class Ledger implements Watch {
     const sent = world.ledgerTimes[id]!
     const late = scheduler.now - Math.max(sent, world.sick[life]!, world.sick[0]!)
     const isDisturbed = world.sick[life]! > sent || world.sick[0]! > sent
-    const bound = kind === "request" ? requestMicros : controlMicros
+    const bound = kind === "request" ? requestMicros + lookMicros * Math.max(1, this.sickSince(sent)) : controlMicros
     if (!isDisturbed && late > bound && world.status[0] !== Status.dead) {
       scheduler.fail(`MQ-3: ${kind} ${id} reached rank ${this.rank(life)} after ${(late / 1000).toFixed(1)} ms, though both sides ran`)
     }
+  }
+
+  /** How many workers have stood still, or been slow, since then. */
+  private sickSince(time: number): number {
+    return this.world.sick.reduce((count, until, life) => life > 0 && until > time ? count + 1 : count, 0)
   }
 
   answers(life: number, id: number): void {

@@ -143,10 +143,12 @@ const direct = (
     const number = stage.acts - 1
     stage.opened = world.millis
     tell(stage, () => "the group is ready")
+    const lost = Deferred.makeUnsafe<void>()
     yield* Effect.forkScoped(Stream.runForEach(group.events, (event) =>
       Effect.sync(() => {
         tell(stage, () => `news: ${event._tag}${"died" in event ? ` ${event.died.message}` : ""}`)
         events.push({ act: number, millis: world.millis, event })
+        if (event._tag === "Escalated") Deferred.doneUnsafe(lost, Exit.void)
       })))
     Deferred.doneUnsafe(present, Exit.succeed(group))
     yield* Effect.raceFirst(Deferred.await(finished), Effect.flip(group.failure))
@@ -158,6 +160,8 @@ const direct = (
       present = Deferred.makeUnsafe()
       tell(stage, () => "the group has failed and will be closed")
       yield* Effect.sleep(draw.below(50))
+      // Who listens to the group's news may not have had a turn since.
+      yield* Deferred.await(lost)
     }
     yield* Effect.map(group.counters, ({ fenced }) => {
       if (fenced < stage.stale || fenced > stage.stale + stage.perhapsStale) {
