@@ -216,6 +216,21 @@ describe("another size", () => {
       )
     })).pipe(memory))
 
+  it.live("GR-5: the number of a member that leaves is its own until it has answered", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const group = yield* start(2)
+      const held = yield* Effect.forkChild(group.at(1).call.hold(), now)
+      const scope = yield* Scope.make()
+      const standby = yield* Scope.provide(group.prepare({ to: { dp: 1 } }), scope)
+      yield* standby.commit
+      const retiring = yield* Effect.forkChild(Scope.close(scope, Exit.void), now)
+      const { joining } = yield* group.prepare({ to: { dp: 2 } })
+      assert.deepStrictEqual(joining, [2])
+      yield* standby.all.at(1).call.open()
+      yield* Fiber.join(held)
+      yield* Fiber.join(retiring)
+    })).pipe(memory))
+
   it.live("GR-6: is spoilt by a death: of one that joins without harm to the group, of one that serves by its policy", () =>
     Effect.scoped(Effect.gen(function*() {
       const group = yield* start(3, { supervision: Supervision.shrink({ along: "dp" }), entry: seats() })

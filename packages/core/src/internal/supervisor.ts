@@ -304,18 +304,15 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       if (!settling) announce()
     },
     /** A member that is not present is not needed any more: what it has open is given up, and its process is told to end. */
-    dismiss: (member: Member): Effect.Effect<void> => {
-      const life = lives.of(member)
-      if (life === undefined || life.over) return Effect.void
-      life.over = true
-      return Effect.andThen(
-        Effect.sync(() => {
-          out.lose(member, diedOf(member, { death: { _tag: "Killed", signal: "SIGTERM" }, reason: "left", stderr: [] }), false)()
-          options.publisher().disconnect(member.id)
-        }),
-        Scope.close(life.scope, Exit.void)
-      )
-    },
+    dismiss: (member: Member): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const life = lives.of(member)
+        if (life === undefined || life.over) return Effect.void
+        life.over = true
+        out.lose(member, diedOf(member, { death: { _tag: "Killed", signal: "SIGTERM" }, reason: "left", stderr: [] }), false)()
+        options.publisher().disconnect(member.id)
+        return Scope.close(life.scope, Exit.void)
+      }),
     close: (): void => {
       closing = true
     }
