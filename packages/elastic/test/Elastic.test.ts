@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -164,6 +166,20 @@ describe("an operation", () => {
       yield* Deferred.succeed(latch, undefined)
       assert.isTrue((yield* Elastic.scale(group, { ...four, operation: "a" })).changed)
     }).pipe(Effect.provide(layer)))
+
+  it.effect("WF-5: whoever waits for it where it does not run any more is interrupted", () =>
+    Effect.gen(function*() {
+      const latch = yield* Deferred.make<void>()
+      const entered = { now: false }
+      const { group } = told(stopIn("copy", latch, entered))
+      const waiting = yield* Effect.scoped(Effect.gen(function*() {
+        const { scale } = Context.get(yield* Layer.build(layer), Elastic.Elastic)
+        const waiting = yield* Effect.forkDetach(scale(group, { ...four, operation: "a" }), { startImmediately: true })
+        yield* waitFor(() => entered.now)
+        return waiting
+      }))
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(waiting)))
+    }))
 
   it.effect("WF-8: a membership that changes meanwhile is not committed over", () =>
     Effect.gen(function*() {

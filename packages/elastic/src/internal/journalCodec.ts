@@ -14,13 +14,23 @@ interface TextCodec<A> extends Schema.Codec<A, string> {}
 export const payload = (workflow: AnyWorkflow) =>
   Schema.fromJsonString(Schema.toCodecJson(workflow.payloadSchema)) as unknown as TextCodec<object>
 
-/** How a workflow, an activity or a deferred ends. */
-export const exit = (
-  { errorSchema, successSchema }: { readonly successSchema: Schema.Constraint; readonly errorSchema: Schema.Constraint }
-) =>
-  Schema.fromJsonString(Schema.toCodecJson(Schema.Exit(successSchema, errorSchema, Schema.Defect()))) as unknown as TextCodec<
-    Exit.Exit<unknown, unknown>
-  >
+interface Ends {
+  readonly successSchema: Schema.Constraint
+  readonly errorSchema: Schema.Constraint
+}
+const exits = new WeakMap<Schema.Constraint, WeakMap<Schema.Constraint, TextCodec<Exit.Exit<unknown, unknown>>>>()
+
+/** How a workflow, an activity or a deferred ends. To make it takes longer than to use it, so that it is kept with its schemas. */
+export const exit = ({ errorSchema, successSchema }: Ends): TextCodec<Exit.Exit<unknown, unknown>> => {
+  const known = exits.get(successSchema) ?? new WeakMap()
+  exits.set(successSchema, known)
+  const codec = known.get(errorSchema)
+    ?? Schema.fromJsonString(Schema.toCodecJson(Schema.Exit(successSchema, errorSchema, Schema.Defect()))) as unknown as TextCodec<
+      Exit.Exit<unknown, unknown>
+    >
+  known.set(errorSchema, codec)
+  return codec
+}
 
 /** What a schema cannot encode is its own defect. */
 export const encode = <A>(codec: TextCodec<A>, value: unknown): Effect.Effect<string> =>
