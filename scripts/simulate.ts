@@ -1,14 +1,15 @@
 /**
- * Simulates groups, and the ring and doorbell below them, from seeds: `--seeds N` (default 2000) from `--from N` (default 1), or `--seed N` for one, told line by line.
- * `--half group` or `--half ring` leaves the other out. With `--json` the last line is `{"seeds","failures"}`; exit code 1 if anything failed.
+ * Simulates groups, groups that change their size, and the ring and doorbell below them, from seeds: `--seeds N` (default 2000) from `--from N` (default 1), or `--seed N` for one, told line
+ * by line. `--kind group`, `elastic` or `ring` leaves the others out. With `--json` the last line is `{"seeds","failures"}`; exit code 1 if anything failed.
  */
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 
 /** Programs that take the same arguments, print what they find, and end with a line of JSON. */
-const halves = {
+const kinds = {
   group: new URL("../packages/core/test/simulation/main.ts", import.meta.url),
+  elastic: new URL("../packages/elastic/test/simulation/main.ts", import.meta.url),
   ring: new URL("../packages/queue/test/simulation/main.ts", import.meta.url)
 }
 
@@ -19,20 +20,22 @@ const { values } = parseArgs({
     seed: { type: "string" },
     seeds: { type: "string", default: "2000" },
     from: { type: "string", default: "1" },
-    half: { type: "string" },
+    kind: { type: "string" },
     json: { type: "boolean", default: false }
   }
 })
 
 const wrong = [values.seed, values.seeds, values.from].find((value) => value !== undefined && !/^\d+$/.test(value))
-if (wrong !== undefined || values.half !== undefined && !(values.half in halves)) {
+if (wrong !== undefined || values.kind !== undefined && !(values.kind in kinds)) {
   process.stderr.write(
-    wrong === undefined ? `There is no half "${values.half}": there are group and ring.\n` : `"${wrong}" is no number of seeds.\n`
+    wrong === undefined
+      ? `There is no kind "${values.kind}": there are ${Object.keys(kinds).join(", ")}.\n`
+      : `"${wrong}" is no number of seeds.\n`
   )
   process.exit(2)
 }
 
-/** Passes on what a half prints, but for its last line, which it returns. */
+/** Passes on what a program prints, but for its last line, which it returns. */
 const run = (program: URL): Promise<{ readonly seeds: number; readonly failures: number }> =>
   new Promise((resolve, reject) => {
     const seeds = values.seed === undefined ? ["--seeds", values.seeds, "--from", values.from] : ["--seed", values.seed]
@@ -58,8 +61,8 @@ const run = (program: URL): Promise<{ readonly seeds: number; readonly failures:
   })
 
 let failures = 0
-for (const [name, program] of Object.entries(halves)) {
-  if (values.half !== undefined && values.half !== name) continue
+for (const [name, program] of Object.entries(kinds)) {
+  if (values.kind !== undefined && values.kind !== name) continue
   const began = performance.now()
   const tally = await run(program)
   failures += tally.failures

@@ -16,11 +16,14 @@
  * - SI-9: anything is left at the end: a worker, a fiber or a timer of the driver;
  * - SI-10: a step dies, or a task throws.
  *
+ * With `keeps` workers outlive their driver: where a step has it `fall`, another one takes the group over after a while, and steps go on with that.
+ *
  * What else must hold of a protocol is said by its `check`.
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type * as Scope from "effect/Scope"
 import type { GroupEvent } from "../GroupEvent.ts"
 import * as director from "../internal/simulation/director.ts"
 import * as shrinking from "../internal/simulation/shrink.ts"
@@ -79,6 +82,8 @@ export interface Life {
 /** A piece of news of one of the run's groups, and when it was told. */
 export interface Told {
   readonly act: number
+  /** Which driver told it: how many had fallen before. */
+  readonly driver: number
   readonly millis: number
   readonly event: GroupEvent
 }
@@ -87,6 +92,10 @@ export interface Told {
 export interface Run<D extends string> {
   readonly mesh: Mesh.Mesh<D>
   readonly results: ReadonlyArray<Result>
+  /** Steps that ran when a driver fell: nobody hears what becomes of them. */
+  readonly cut: ReadonlyArray<number>
+  /** When drivers fell. */
+  readonly falls: ReadonlyArray<number>
   readonly lives: ReadonlyArray<Life>
   /** What the groups told, in order. */
   readonly events: ReadonlyArray<Told>
@@ -104,6 +113,10 @@ export interface Play<P extends Protocol, D extends string> {
   readonly worker: Worker.Worker<P, unknown>
   /** Of every group that the run makes. */
   readonly options?: Omit<WorkerGroup.Options<P, D>, "mesh" | "entry"> | undefined
+  /** What each driver does with the group that it has made or taken over, before steps meet it. It runs in the group's scope; its failure is a step's that died. */
+  readonly begin?: ((group: WorkerGroup.WorkerGroup<P, D>) => Effect.Effect<unknown, unknown, Scope.Scope>) | undefined
+  /** What the last driver waits for when all steps have ended, before it ends its group. */
+  readonly end?: ((group: WorkerGroup.WorkerGroup<P, D>) => Effect.Effect<unknown, unknown>) | undefined
   /** Makes a step; called once for each, with a draw of its own. */
   readonly step: (draw: Draw.Draw, index: number) => Step<P, D>
   /** What happens, and how many milliseconds after the world began. Default: drawn. */
@@ -126,6 +139,10 @@ export interface Simulation<P extends Protocol, D extends string> {
   readonly faults?: number | undefined
   /** Which faults. Default: `Fault.all`. */
   readonly kinds?: Fault.Weights | undefined
+  /** How many members faults are drawn for. Default: as many as the mesh has ranks. */
+  readonly members?: number | undefined
+  /** Workers outlive their driver, and when it has fallen another one takes the group over. Default: they do not, and no driver falls. */
+  readonly keeps?: boolean | undefined
   /** Over how many milliseconds of the world's time steps and faults are spread. Default: 10 for each step. */
   readonly spread?: number | undefined
   readonly play: (given: {
@@ -135,6 +152,11 @@ export interface Simulation<P extends Protocol, D extends string> {
     readonly millis: () => number
     /** Which of the run's groups is the present one, counted from 0. */
     readonly act: () => number
+    /**
+     * The driver that runs this is killed, there and then: none of its steps and finalizers goes on. Another one comes after a while, and takes the group over; for simulations with `keeps`.
+     * `where` it fell is counted as a fault's state is.
+     */
+    readonly fall: (where: string) => Effect.Effect<never>
   }) => Play<P, D>
 }
 

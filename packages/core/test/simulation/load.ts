@@ -135,8 +135,7 @@ export const makeWorker = (ledger: Ledger, millis: () => number, act: () => numb
           )
         },
         restore: () => Effect.sync(() => void (life.restored = true)),
-        meet: ({ call }) =>
-          written("meet", call, Effect.map(collectives.allReduce(Int32Array.of(call + self.rank)), (sum) => sum[0]!))
+        meet: ({ call }) => written("meet", call, Effect.map(collectives.allReduce(Int32Array.of(call + self.rank)), (sum) => sum[0]!))
       })
     }))
   )

@@ -253,7 +253,9 @@ function* lives({ escalated, ledger, restores, run }: Model): Generator<string> 
     ) {
       // A group that has failed, or has not begun, tells nothing any more.
       const begun = run.events.some((told) => told.act === act)
-      if (begun && escalated(act) > gone + slack + run.stalled) yield `CO-4: the death of member ${member}.${incarnation} was known ${known - gone} ms after it`
+      if (begun && escalated(act) > gone + slack + run.stalled) {
+        yield `CO-4: the death of member ${member}.${incarnation} was known ${known - gone} ms after it`
+      }
     }
   }
   if (!restores) return

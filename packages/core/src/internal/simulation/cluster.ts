@@ -1,12 +1,13 @@
 /**
  * `Cluster` whose workers are simulated processes. They boot, run the real worker, hear SIGTERM as `@phalanx/node` does, and die as the simulation says.
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { type Claim, Claims } from "../../Claim.ts"
 import type * as Cluster from "../../Cluster.ts"
 import { MessageQueues } from "../../MessageQueues.ts"
+import type { Process } from "../../testing/World.ts"
 import * as Worker from "../../Worker.ts"
 import { type Death, SpawnError } from "../../WorkerError.ts"
 import type { Network } from "./network.ts"
@@ -15,7 +16,8 @@ import { type Actor, type Arm, type Stage, tell } from "./stage.ts"
 /** Milliseconds from SIGTERM to SIGKILL. */
 const grace = 2000
 
-export const make = (stage: Stage, network: Network): Cluster.Cluster["Service"] => {
+/** `keeps`: workers outlive their driver. */
+export const make = (stage: Stage, network: Network, keeps: boolean): Cluster.Cluster["Service"] => {
   const { world } = stage
   let pids = 1000
 
@@ -23,9 +25,22 @@ export const make = (stage: Stage, network: Network): Cluster.Cluster["Service"]
     const { incarnation, member, rank } = identity
     const name = `member ${member}${incarnation === 0 ? "" : `, incarnation ${incarnation}`}`
     const process = world.process(name)
-    const end = Deferred.makeUnsafe<Cluster.End>()
-    const ends = (death: Death): Cluster.End => ({ death, stderr: [...actor.stderr] })
-    const news = stage.driver.inbox()
+    /** Who waits for its end: of drivers that have fallen nothing goes on. */
+    const waiting: Array<{ readonly driver: Process; readonly tell: () => void }> = []
+    const end = Effect.callback<Cluster.End>((resume) => {
+      const tell = () => resume(Effect.succeed(actor.end!))
+      if (actor.reported) tell()
+      else waiting.push({ driver: stage.driver, tell })
+    })
+    /** Whoever is driver by then. One that falls before it has a turn has not been told. */
+    const report = (): void =>
+      stage.driver.inbox().post(() => {
+        actor.reported = true
+        network.record()
+        for (const { driver, tell } of waiting.splice(0)) if (driver === stage.driver) tell()
+      })
+    const claims: Array<Claim> = []
+    let hear = (claim: Claim): void => void claims.push(claim)
     const signals = process.inbox()
     let terminated = false
     let interrupt: (() => void) | undefined
@@ -46,6 +61,9 @@ export const make = (stage: Stage, network: Network): Cluster.Cluster["Service"]
       deafUntil: 0,
       computesSince: undefined,
       stderr: [],
+      end: undefined,
+      reported: false,
+      claim: (claim) => world.after(0.2 + world.draw.below(20) / 10, () => signals.post(() => hear(claim))),
       die: (death: Death, stderr: ReadonlyArray<string> = []) => {
         if (actor.gone !== undefined) return
         actor.gone = world.millis
@@ -54,7 +72,10 @@ export const make = (stage: Stage, network: Network): Cluster.Cluster["Service"]
         tell(stage, () => `${name} is gone: ${JSON.stringify(death)}`)
         // What it had handed over before still arrives; of what it had not, nothing does.
         if (!actor.line.astray) actor.line.replies.lose(() => world.draw.chance(0.9))
-        world.after(0.2 + world.draw.below(20) / 10, () => news.post(() => Deferred.doneUnsafe(end, Exit.succeed(ends(death)))))
+        world.after(0.2 + world.draw.below(20) / 10, () => {
+          actor.end = { death, stderr: [...actor.stderr] }
+          report()
+        })
       }
     }
     stage.actors.push(actor)
@@ -63,6 +84,15 @@ export const make = (stage: Stage, network: Network): Cluster.Cluster["Service"]
 
     const main = Worker.run(armed(entry, arms), identity, "simulated").pipe(
       Effect.provideService(MessageQueues, network.queues),
+      Effect.provideService(
+        Claims,
+        keeps
+          ? (next) => {
+            hear = next
+            claims.splice(0).forEach(next)
+          }
+          : undefined
+      ),
       Effect.catchTag("SpawnError", (error) => Effect.delay(Effect.fail(error), grace)),
       (effect) =>
         Effect.withFiber<void, unknown>((fiber) => {
@@ -91,9 +121,11 @@ export const make = (stage: Stage, network: Network): Cluster.Cluster["Service"]
         else interrupt()
       })
     }
-    return { actor, end: Deferred.await(end), kill }
+    return { actor, end, kill, report }
   }
   type Started = ReturnType<typeof start>
+  /** Of the present group. */
+  const started: Array<Started> = []
 
   const stop = ({ actor, end, kill }: Started): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -101,6 +133,50 @@ export const make = (stage: Stage, network: Network): Cluster.Cluster["Service"]
       kill("SIGTERM")
       world.after(grace, () => kill("SIGKILL"))
       return Effect.asVoid(end)
+    })
+
+  const processOf = ({ actor, end, kill }: Started): Cluster.Process => ({
+    node: "simulated",
+    pid: actor.pid,
+    end,
+    stderr: Effect.sync(() => [...actor.stderr]),
+    vitals: Effect.sync((): Cluster.Vitals => ({
+      state: actor.gone !== undefined
+        ? "gone"
+        : actor.process.state === "stopped" && actor.computesSince === undefined
+        ? "stopped"
+        : "alive",
+      cpuMillis: actor.process.spent + (actor.computesSince === undefined ? 0 : world.millis - actor.computesSince)
+    })),
+    kill: (signal) => Effect.sync(() => kill(signal))
+  })
+  const held = (begun: Effect.Effect<Started>): Effect.Effect<Cluster.Process, never, Scope.Scope> =>
+    Effect.map(Effect.acquireRelease(begun, stop), processOf)
+
+  const adopt: NonNullable<Cluster.Cluster["Service"]["adopt"]> = () =>
+    Effect.sync((): Cluster.Adopted => {
+      const { record: { epoch, members, mesh }, secret } = stage.orphan!
+      stage.orphan = undefined
+      stage.adopting = true
+      return {
+        secret,
+        driver: stage.falls,
+        epoch,
+        shape: mesh,
+        members,
+        workers: started.filter(({ actor }) => !actor.reported).map((begun) => ({
+          member: begun.actor.member,
+          incarnation: begun.actor.incarnation,
+          rank: begun.actor.rank,
+          process: held(Effect.sync(() => {
+            if (begun.actor.end !== undefined) begun.report()
+            return begun
+          })),
+          claim: (claim) => Effect.sync(() => begun.actor.claim(claim))
+        })),
+        lives: started.map(({ actor: { incarnation, member } }) => ({ member, incarnation })),
+        settled: Effect.void
+      }
     })
 
   return {
@@ -123,25 +199,15 @@ export const make = (stage: Stage, network: Network): Cluster.Cluster["Service"]
             })
           )
         }
-        return Effect.map(
-          Effect.acquireRelease(Effect.sync(() => start(entry as Worker.Worker<any, unknown>, identity, arms)), stop),
-          ({ actor, end, kill }): Cluster.Process => ({
-            node: "simulated",
-            pid: actor.pid,
-            end,
-            stderr: Effect.sync(() => [...actor.stderr]),
-            vitals: Effect.sync((): Cluster.Vitals => ({
-              state: actor.gone !== undefined
-                ? "gone"
-                : actor.process.state === "stopped" && actor.computesSince === undefined
-                ? "stopped"
-                : "alive",
-              cpuMillis: actor.process.spent + (actor.computesSince === undefined ? 0 : world.millis - actor.computesSince)
-            })),
-            kill: (signal) => Effect.sync(() => kill(signal))
-          })
-        )
-      })
+        return Effect.sync(() => {
+          const begun = start(entry as Worker.Worker<any, unknown>, identity, arms)
+          if (started[0]?.actor.act !== begun.actor.act) started.length = 0
+          started.push(begun)
+          network.record()
+          return begun
+        }).pipe(held)
+      }),
+    ...(keeps ? { adopt } : {})
   }
 }
 

@@ -55,7 +55,13 @@ const direct = (
   const spread = simulation.spread ?? simulation.steps * 10
   const kinds = Fault.kinds(Draw.make(seed, "faults"), simulation.kinds ?? Fault.all)
   const world = World.make({ seed })
-  const play = simulation.play({ draw: Draw.make(seed, "own"), mesh, millis: () => world.millis, act: () => stage.acts - 1 })
+  const play = simulation.play({
+    draw: Draw.make(seed, "own"),
+    mesh,
+    millis: () => world.millis,
+    act: () => stage.acts - 1,
+    fall: (where) => Effect.suspend(() => fall(where))
+  })
   const plan = options?.plan ?? {
     mesh: drawnMesh,
     steps: [...Array(simulation.steps).keys()],
@@ -65,6 +71,10 @@ const direct = (
   const stage: Stage = {
     world,
     driver: world.process("driver"),
+    falls: 0,
+    orphan: undefined,
+    record: undefined,
+    adopting: false,
     window: { requests: window?.requests ?? 64, bytes: window?.bytes ?? 16 * 1024 * 1024 },
     actors: [],
     arms: new Map(),
@@ -90,7 +100,7 @@ const direct = (
     if (given !== undefined) return given
     const own = Draw.make(seed, "fault", index)
     const at = own.below((startUp + spread) * 1000) / 1000
-    return { at, fault: Fault.draw(own, kinds[index % kinds.length]!, mesh.ranks.length) }
+    return { at, fault: Fault.draw(own, kinds[index % kinds.length]!, simulation.members ?? mesh.ranks.length) }
   }
   for (const { at, fault } of plan.faults.map(faultAt)) {
     stage.lasting++
@@ -101,6 +111,11 @@ const direct = (
   }
 
   const results: Array<Simulation.Result> = []
+  /** Steps that have begun and have not ended. */
+  const open = new Set<number>()
+  const cut: Array<number> = []
+  const falls: Array<number> = []
+  const fallen = new Map<string, number>()
   const events: Array<Simulation.Told> = []
   let settled: number | undefined
   const steps = plan.steps
@@ -114,9 +129,13 @@ const direct = (
 
   /** The group that steps meet; another one when the former has failed. */
   let present = Deferred.makeUnsafe<Group>()
-  const finished = Deferred.makeUnsafe<void>()
+  let finished = Deferred.makeUnsafe<void>()
+  const finishing = (): void => {
+    if (results.length + cut.length === steps.length) Deferred.doneUnsafe(finished, Exit.void)
+  }
 
   const runStep = Effect.fnUntraced(function*({ index, step }: typeof steps[number]) {
+    open.add(index)
     const group = yield* Deferred.await(present)
     const act = stage.acts - 1
     const began = world.millis
@@ -124,14 +143,17 @@ const direct = (
     const exit = yield* Effect.exit(Effect.suspend(() => step.run(group)))
     tell(stage, () => `step ${index} ends: ${show(exit)}`)
     if (exit._tag === "Failure" && Cause.hasDies(exit.cause)) violate(stage, `SI-10: step ${index} (${step.does}) died: ${show(exit)}`)
+    open.delete(index)
     results.push({ index, does: step.does, act, began, ended: world.millis, exit })
-    if (results.length === steps.length) Deferred.doneUnsafe(finished, Exit.void)
+    finishing()
   })
+  let begun: number | undefined
   const conduct = Effect.gen(function*() {
     if (steps.length === 0) return yield* Deferred.succeed(finished, undefined)
     yield* Deferred.await(present)
-    const begun = world.millis
+    begun ??= world.millis
     for (const step of steps) {
+      if (open.has(step.index) || cut.includes(step.index) || results.some(({ index }) => index === step.index)) continue
       const wait = begun + step.at - world.millis
       if (wait > 0) yield* Effect.sleep(wait)
       yield* Effect.forkChild(runStep(step))
@@ -139,7 +161,13 @@ const direct = (
     yield* Deferred.await(finished)
   })
   const act = Effect.gen(function*() {
-    const group: Group = yield* WorkerGroup.make(simulation.protocol, { ...play.options, mesh, entry: play.worker } as any)
+    const driver = stage.falls
+    const options = { ...play.options, mesh, entry: play.worker } as any
+    const left = stage.orphan
+    stage.adopting = false
+    const group: Group = left === undefined
+      ? yield* WorkerGroup.make(simulation.protocol, options)
+      : yield* WorkerGroup.adopt(simulation.protocol, { ...options, group: left.group })
     const number = stage.acts - 1
     stage.opened = world.millis
     tell(stage, () => "the group is ready")
@@ -147,12 +175,17 @@ const direct = (
     yield* Effect.forkScoped(Stream.runForEach(group.events, (event) =>
       Effect.sync(() => {
         tell(stage, () => `news: ${event._tag}${"died" in event ? ` ${event.died.message}` : ""}`)
-        events.push({ act: number, millis: world.millis, event })
+        events.push({ act: number, driver, millis: world.millis, event })
         if (event._tag === "Escalated") Deferred.doneUnsafe(lost, Exit.void)
       })))
+    if (play.begin !== undefined) {
+      const exit = yield* Effect.exit(play.begin(group))
+      if (exit._tag === "Failure") violate(stage, `SI-10: what the driver begins with died: ${show(exit)}`)
+    }
     Deferred.doneUnsafe(present, Exit.succeed(group))
-    yield* Effect.raceFirst(Deferred.await(finished), Effect.flip(group.failure))
-    if (Deferred.isDoneUnsafe(finished)) {
+    const over = Effect.andThen(Deferred.await(finished), play.end === undefined ? Effect.void : Effect.exit(play.end(group)))
+    const lives = yield* Effect.raceFirst(Effect.as(over, true), Effect.as(Effect.flip(group.failure), false))
+    if (lives) {
       while (stage.lasting > 0) yield* Effect.sleep(50)
       yield* Effect.sleep(rest)
       settled = world.millis
@@ -170,9 +203,40 @@ const direct = (
     })
     stage.ending = true
   })
+  const fall = (where: string): Effect.Effect<never> => {
+    const { driver } = stage
+    if (simulation.keeps !== true) throw new Error("a driver falls only where workers are kept")
+    const pair = `Fall / ${where}`
+    fallen.set(pair, (fallen.get(pair) ?? 0) + 1)
+    tell(stage, () => "** the driver is killed")
+    const options = net.hub()?.options
+    if (options !== undefined) stage.orphan = { group: options.group, secret: options.secret, record: stage.record ?? options.snapshot!() }
+    driver.end()
+    net.fall()
+    stage.falls++
+    falls.push(world.millis)
+    cut.push(...open)
+    open.clear()
+    // Who waits in the one that has fallen is never to be told.
+    present = Deferred.makeUnsafe()
+    finished = Deferred.makeUnsafe()
+    stage.ending = false
+    for (const actor of stage.actors) {
+      if (actor.gone === undefined && actor.ready === undefined) actor.doom ??= "its driver fell before it served"
+    }
+    stage.lasting++
+    world.after(1 + world.draw.below(200), () => {
+      stage.lasting--
+      stage.driver = world.process(`driver ${stage.falls}`)
+      tell(stage, () => `driver ${stage.falls} begins`)
+      stage.driver.run(running(), (exit) => ended = exit)
+    })
+    return Effect.never
+  }
   const main = Effect.gen(function*() {
+    finishing()
     yield* Effect.forkChild(conduct)
-    while (!Deferred.isDoneUnsafe(finished)) {
+    while (!Deferred.isDoneUnsafe(finished) || stage.orphan !== undefined) {
       const from = world.millis
       const exit = yield* Effect.exit(Effect.scoped(act))
       stage.ending = false
@@ -182,17 +246,17 @@ const direct = (
       const hit = stage.actors.some(({ born, doom }) => born >= from && doom !== undefined) || stage.coverage.size > 0
       if (!hit) violate(stage, `the group could not start, though nothing had happened: ${show(exit)}`)
     }
-  }).pipe(Effect.provideContext(Context.merge(
-    stage.driver.context,
-    Context.make(MessageQueues, net.queues).pipe(Context.add(Cluster, cluster.make(stage, net)))
-  ) as Context.Context<any>)) as Effect.Effect<void>
+  })
+  const services = Context.make(MessageQueues, net.queues).pipe(Context.add(Cluster, cluster.make(stage, net, simulation.keeps === true)))
+  const running = () =>
+    Effect.provideContext(main, Context.merge(stage.driver.context, services) as Context.Context<any>) as Effect.Effect<void>
 
   let ended: Exit.Exit<void> | undefined
-  stage.driver.run(main, (exit) => ended = exit)
+  stage.driver.run(running(), (exit) => ended = exit)
   const ending = world.run(() => ended !== undefined, { millis: startUp + spread + patience })
   if (ended === undefined) {
     for (const { index, step } of steps) {
-      if (!results.some((result) => result.index === index)) {
+      if (!cut.includes(index) && !results.some((result) => result.index === index)) {
         violate(stage, `SI-5: step ${index} (${step.does}) has not ended, the world is ${ending}`)
       }
     }
@@ -206,7 +270,8 @@ const direct = (
     if (stage.driver.timers > 0) violate(stage, `SI-9: ${stage.driver.timers} timers of the driver are left`)
     for (const { gone, name } of stage.actors) if (gone === undefined) violate(stage, `SI-9: ${name} still runs`)
     judge(stage, events)
-    const known = { mesh, results, lives: stage.actors, events, asked: stage.asked, faults: stage.faults, stalled: stage.stalled, settled }
+    const { actors: lives, asked, stalled } = stage
+    const known = { mesh, results, cut, falls, lives, events, asked, faults: stage.faults, stalled, settled }
     for (const sentence of play.check?.(known) ?? []) violate(stage, sentence)
   }
   for (const thrown of world.thrown) violate(stage, `SI-10: thrown by ${thrown}`)
@@ -216,7 +281,7 @@ const direct = (
     plan,
     violations: stage.violations,
     hash: world.hash,
-    coverage: Object.fromEntries(stage.coverage),
+    coverage: Object.fromEntries([...stage.coverage, ...fallen]),
     millis: world.millis,
     turns: world.turns,
     story: stage.story ?? []
@@ -225,18 +290,22 @@ const direct = (
 
 /** Every death that was told must have a cause, and be told once. */
 const judge = (stage: Stage, events: ReadonlyArray<Simulation.Told>): void => {
-  const told = new Set<number>()
-  for (const { act, event } of events) {
+  const told = new Set<string>()
+  for (const { act, driver, event } of events) {
     if (event._tag !== "Died") continue
     const { died } = event
     if (died.pid === undefined) {
+      // Whoever takes a group over may find a rank of which nothing is left.
+      if (driver > 0) continue
       if (![...stage.unborn].some((life) => life.startsWith(`${act}.`) && life.endsWith(`.${died.incarnation}`))) {
         violate(stage, `SI-7: a worker that never was is told to be dead: ${died.message}`)
       }
       continue
     }
-    if (told.has(died.pid)) violate(stage, `SI-7: a death is told twice: ${died.message}`)
-    told.add(died.pid)
+    // What one driver had told another cannot know.
+    const news = `${driver} ${died.pid}`
+    if (told.has(news)) violate(stage, `SI-7: a death is told twice: ${died.message}`)
+    told.add(news)
     if (stage.actors.find(({ pid }) => pid === died.pid)?.doom === undefined) {
       violate(stage, `SI-7: a worker is told to be dead to which nothing had happened: ${died.message}`)
     }

@@ -126,10 +126,12 @@ export const apply = (stage: Stage, network: Network, fault: Fault.Fault): void 
       return arm(fault.member, { _tag: "Setup" })
     case "SlowSetup":
       return arm(fault.member, { _tag: "Slow", millis: fault.millis })
-    case "Stall":
-      stage.driver.stop()
+    case "Stall": {
+      const { driver } = stage
+      driver.stop()
       stage.stalled += fault.millis
-      return until(fault.millis, () => stage.driver.resume())
+      return until(fault.millis, () => driver.resume())
+    }
     case "Jump":
       return world.jump(fault.millis)
   }

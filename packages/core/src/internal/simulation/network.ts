@@ -62,6 +62,10 @@ export interface Network {
   readonly lose: (line: Line, issue: string, told: boolean) => void
   /** The lanes between two members are broken for good. */
   readonly part: (a: number, b: number, issue: string) => void
+  /** Writes down who belongs to the group. */
+  readonly record: () => void
+  /** The driver is gone: of what it had sent the last may be lost, and workers learn of it sooner or later, or not. */
+  readonly fall: () => void
   /** Hands the driver a frame as if it had just come from a member. `stale`: its fence is of another life or group. */
   readonly inject: (member: number, frame: Frame, stale: boolean) => void
 }
@@ -105,7 +109,11 @@ export const make = (stage: Stage): Network => {
 
   const openHub = (options: PublisherOptions) => {
     const driver = world.current!.inbox()
-    const mine: Hub = { act: stage.acts++, options, driver, lines: new Map(), past: [], newest: new Map() }
+    if (!stage.adopting) {
+      stage.acts++
+      stage.record = undefined
+    }
+    const mine: Hub = { act: stage.acts - 1, options, driver, lines: new Map(), past: [], newest: new Map() }
     hub = mine
     stage.stale = 0
     stage.perhapsStale = 0
@@ -281,6 +289,20 @@ export const make = (stage: Stage): Network => {
         lane.close()
         to.inbox.post(() => to.options.lost(from, issue))
       }
+    },
+    record: () => {
+      const snapshot = hub?.options.snapshot?.()
+      // One that is being taken over does not know yet.
+      if (snapshot !== undefined && snapshot.members.length > 0) stage.record = snapshot
+    },
+    fall: () => {
+      for (const line of hub?.lines.values() ?? []) {
+        for (const lane of [line.requests, line.control]) lane.lose(() => world.draw.chance(0.9))
+        if (world.draw.chance(0.5)) {
+          world.after(latency(), () => line.inbox?.post(() => line.subscriber?.lost("the driver is gone", true)))
+        }
+      }
+      hub = undefined
     },
     inject: (member, frame, stale) => {
       const mine = hub

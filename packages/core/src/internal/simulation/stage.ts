@@ -1,6 +1,9 @@
 /**
  * What a simulation knows: the driver's process, every worker that there was, and what must never be seen between them.
  */
+import type { Claim } from "../../Claim.ts"
+import type { End } from "../../Cluster.ts"
+import type { Snapshot } from "../../Snapshot.ts"
 import type { Fault } from "../../testing/Fault.ts"
 import type { Process, World } from "../../testing/World.ts"
 import type { Death } from "../../WorkerError.ts"
@@ -30,6 +33,12 @@ export interface Actor {
   /** Since when its event loop computes without a pause, as its vitals show. */
   computesSince: number | undefined
   stderr: Array<string>
+  /** How it ended. */
+  end: End | undefined
+  /** A driver has been told of its end. */
+  reported: boolean
+  /** Gives a claim to its process. */
+  readonly claim: (claim: Claim) => void
   readonly die: (death: Death, stderr?: ReadonlyArray<string>) => void
 }
 
@@ -38,7 +47,16 @@ export type Arm = { readonly _tag: "Spawn" } | { readonly _tag: "Setup" } | { re
 
 export interface Stage {
   readonly world: World
-  readonly driver: Process
+  /** The present one: the last that was started. */
+  driver: Process
+  /** How many drivers have fallen. */
+  falls: number
+  /** The group whose driver has fallen, until another one has asked for it. */
+  orphan: Orphan | undefined
+  /** What was last written down of the present group, for whoever is to take it over: when a worker was started, and when one had ended. */
+  record: Orphan["record"] | undefined
+  /** The present group is one that was taken over. */
+  adopting: boolean
   readonly window: { readonly requests: number; readonly bytes: number }
   readonly actors: Array<Actor>
   readonly arms: Map<number, Array<Arm>>
@@ -68,6 +86,13 @@ export interface Stage {
   readonly faults: Array<{ readonly millis: number; readonly fault: Fault; readonly state: string }>
   /** Lives that never began, because of a fault: `group.member.incarnation`. */
   readonly unborn: Set<string>
+}
+
+/** A group without a driver, as far as it was recorded. */
+export interface Orphan {
+  readonly group: string
+  readonly secret: string
+  readonly record: Pick<Snapshot, "epoch" | "mesh" | "members">
 }
 
 export const violate = (stage: Stage, sentence: string): void => {
