@@ -27,6 +27,8 @@ describe("Mesh", () => {
     assert.throws(() => Mesh.make({ "0": 2 }), /number/)
     assert.throws(() => Mesh.slice(mesh, { tp: 2 }), /tp: 2 is outside 0 … 1/)
     assert.throws(() => Mesh.slice(mesh, { xp: 1 } as {}), /xp/)
+    assert.throws(() => Mesh.slice(mesh, { pp: [] }), /pp: an array of no coordinates/)
+    assert.throws(() => Mesh.slice(mesh, { pp: [2, 0, 2] }), /pp: 2 is repeated/)
     assert.throws(() => Mesh.rankAt(mesh, { dp: 0, tp: 0 } as any), /pp/)
     assert.throws(() => Mesh.place(mesh, 12), /no place 12/)
   })
