@@ -12,7 +12,7 @@ import type * as Cluster from "../Cluster.ts"
 import * as GroupEvent from "../GroupEvent.ts"
 import * as Mesh from "../Mesh.ts"
 import type { Publisher } from "../MessageQueues.ts"
-import type { Restart, Shrink, Supervision } from "../Supervision.ts"
+import * as Supervision from "../Supervision.ts"
 import { type Death, describe, type Reason, SpawnError, WorkerDied } from "../WorkerError.ts"
 import type { Elapsed } from "./elapsed.ts"
 import type { FanOut } from "./fanOut.ts"
@@ -31,7 +31,7 @@ export interface Restored {
 }
 
 export interface Options {
-  readonly policy: Supervision<any>
+  readonly policy: Supervision.Supervision<any>
   readonly roster: Roster
   readonly out: FanOut
   readonly lives: Lives
@@ -124,11 +124,21 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     Deferred.doneUnsafe(failure, Exit.fail(died))
   }
 
-  const decide = (policy: Supervision<any>, died: WorkerDied): Exclude<Supervision<any>, { _tag: "Choose" }> =>
-    policy._tag === "Choose" ? decide(policy.choose(died), died) : policy
+  type Chosen = Exclude<Supervision.Supervision<any>, { _tag: "Choose" }>
+  const follow = (policy: Supervision.Supervision<any>, died: WorkerDied): Chosen =>
+    policy._tag === "Choose" ? follow(policy.choose(died), died) : policy
+  /** A choice that throws must not keep callers from hearing of the death. */
+  const decide = (died: WorkerDied): Chosen => {
+    try {
+      return follow(options.policy, died)
+    } catch (thrown) {
+      chores.push(() => void fork(Effect.logError("The choice of a policy threw, so the death is the group's failure", Cause.die(thrown))))
+      return Supervision.escalate
+    }
+  }
 
   // ------------------------------------------------------------------------------------------------ restart
-  const affected = ({ scope }: Restart, { rank }: Member): ReadonlyArray<Member> =>
+  const affected = ({ scope }: Supervision.Restart, { rank }: Member): ReadonlyArray<Member> =>
     roster.present.filter((other) => scope === "all" ? other.rank !== rank : scope === "rest" && other.rank > rank)
 
   const restart = Effect.fnUntraced(function*(member: Member, died: WorkerDied, wait: number, along: ReadonlySet<Member>) {
@@ -179,7 +189,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   // ------------------------------------------------------------------------------------------------ shrink
   /** Goes on without the member's slice; whether the group is large enough for that. */
-  const shrink = ({ along, min }: Shrink<string>, member: Member, died: WorkerDied): boolean => {
+  const shrink = ({ along, min }: Supervision.Shrink<string>, member: Member, died: WorkerDied): boolean => {
     const { mesh, present } = roster
     const size: number | undefined = mesh.shape[along]
     if (size === undefined || size - 1 < min) return false
@@ -257,7 +267,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     abandon(member)
     options.spoil(died)
     // Whose workers have another driver has no group any more.
-    const policy = failed || died.reason === "replaced" ? undefined : decide(options.policy, died)
+    const policy = failed || died.reason === "replaced" ? undefined : decide(died)
     const wait = policy?._tag === "Restart" ? admit(policy) : undefined
     const awaited = policy?._tag === "Restart" && wait !== undefined && policy.calls === "wait"
     news.push(out.lose(member, died, awaited))
