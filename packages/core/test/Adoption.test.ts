@@ -14,6 +14,7 @@ import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import * as Keeping from "../../../test/harness/keeping.ts"
 import { Kind } from "../src/internal/frame.ts"
 import { standing } from "../src/internal/takeover.ts"
@@ -97,6 +98,51 @@ describe("a driver that takes over", () => {
       const [died] = yield* Stream.runCollect(Stream.take(next.deaths, 1))
       assert.deepStrictEqual([died!.rank, died!.death], [1, { _tag: "Unstarted", issue: "its driver was gone before it served" }])
       assert.deepStrictEqual(next.workers.map(({ incarnation }) => incarnation), [0, 2, 0])
+    })))
+
+  it.effect("AD-1 HB-1: finds a worker that is frozen, though none lived when it took over", () =>
+    inMemory(Effect.gen(function*() {
+      const cluster = yield* Cluster.Cluster
+      const queues = yield* MessageQueues.MessageQueues
+      let frozen = false
+      const vitals = Effect.sync((): Cluster.Vitals => ({ state: frozen ? "stopped" : "alive", cpuMillis: 0 }))
+      const gone = {
+        secret: "0".repeat(32),
+        epoch: 0,
+        shape: { rank: 1 },
+        members: [],
+        driver: 1,
+        workers: [],
+        lives: [],
+        settled: Effect.void
+      }
+      const next = yield* WorkerGroup.adopt(Counter, {
+        ...three,
+        group: "counter-00000000",
+        heartbeat: { frozen: "5 seconds" },
+        supervision: restarting
+      }).pipe(
+        Effect.provideService(Cluster.Cluster, {
+          spawn: (options) => Effect.map(cluster.spawn(options), (process) => ({ ...process, vitals })),
+          adopt: () => Effect.succeed(gone)
+        }),
+        Effect.provideService(MessageQueues.MessageQueues, {
+          ...queues,
+          open: (options) =>
+            Effect.map(queues.open(options), (publisher) => ({
+              ...publisher,
+              control: (rank, frame) => frozen && frame[0] === Kind.Ping ? undefined : publisher.control(rank, frame)
+            }))
+        })
+      )
+      assert.deepStrictEqual(yield* next.call.add({ n: 1 }), [1])
+      frozen = true
+      yield* TestClock.adjust("6 seconds")
+      frozen = false
+      assert.deepStrictEqual(
+        (yield* Stream.runCollect(Stream.take(next.deaths, 2))).map(({ reason }) => reason),
+        ["setup", "frozen"]
+      )
     })))
 
   it.live("AD-5: brings those along that have not heard of the epoch that others have entered", () =>

@@ -265,7 +265,8 @@ const start = Effect.fnUntraced(function*(
   }
   running = true
   membership.ref = yield* SubscriptionRef.make(currentMembership())
-  const canBeSilent = roster.all.some((member) => lives.of(member)?.process?.vitals !== undefined)
+  // Whoever is adopted may have no process yet: all of them may have to be started again.
+  const canBeSilent = adopted !== undefined || roster.all.some((member) => lives.of(member)?.process?.vitals !== undefined)
   if (options.heartbeat !== false && canBeSilent) {
     const frozen = Duration.toMillis(options.heartbeat?.frozen ?? "5 seconds")
     const settings = {
