@@ -58,7 +58,14 @@ describe("Supervisor", () => {
       yield* kill
       const failure = yield* Effect.flip(tree.failure)
       assert.strictEqual(failure._tag, "WorkerDied")
+      assert.strictEqual(yield* Effect.flip(tree.get("a")), failure)
     }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("SV-2: a bug of a child is no error of its type, in the supervisor's failure either", () =>
+    Effect.gen(function*() {
+      const tree = yield* Supervisor.make({ children: { a: Effect.succeed({ failure: Effect.die("a bug") }) } })
+      assert.isTrue(Exit.hasDies(yield* Effect.exit(tree.failure)))
+    }))
 
   it.live("SV-3: trees nest: a supervisor that fails is its parent's failed child", () =>
     Effect.gen(function*() {

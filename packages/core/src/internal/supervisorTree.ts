@@ -25,7 +25,7 @@ interface Child {
 interface Failure {
   readonly child: Child
   readonly start: number
-  readonly cause: unknown
+  readonly cause: Cause.Cause<unknown>
 }
 
 const remembered = 256
@@ -34,8 +34,13 @@ export const make = Effect.fn("Supervisor.make")(function*(options: Options<Chil
   const policy = options.policy ?? escalate
   const context = yield* Effect.context<never>()
   const news = yield* Effect.acquireRelease(PubSub.unbounded<Event>({ replay: remembered }), PubSub.shutdown)
-  const tell = (_tag: Event["_tag"], { name, starts }: Child, cause?: unknown): void =>
-    void PubSub.publishUnsafe(news, { _tag, child: name, restarts: starts - 1, ...(cause === undefined ? {} : { cause }) })
+  const tell = (_tag: Event["_tag"], { name, starts }: Child, cause?: Cause.Cause<unknown>): void =>
+    void PubSub.publishUnsafe(news, {
+      _tag,
+      child: name,
+      restarts: starts - 1,
+      ...(cause === undefined ? {} : { cause: Cause.squash(cause) })
+    })
   const failure = Deferred.makeUnsafe<never, unknown>()
   const failures = yield* Queue.unbounded<Failure>()
   const children = Object.entries(options.children).map(([name, start], index): Child => ({
@@ -63,15 +68,15 @@ export const make = Effect.fn("Supervisor.make")(function*(options: Options<Chil
     tell("Started", child)
     Deferred.doneUnsafe(child.current, Exit.succeed(supervised))
     yield* supervised.failure.pipe(
-      Effect.catchCause((cause) => Queue.offer(failures, { child, start: nth, cause: Cause.squash(cause) })),
+      Effect.catchCause((cause) => Queue.offer(failures, { child, start: nth, cause })),
       Effect.forkIn(scope, { startImmediately: true })
     )
   })
 
-  const giveUp = (cause: unknown): Effect.Effect<void> =>
+  const giveUp = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
     Effect.sync(() => {
-      Deferred.doneUnsafe(failure, Exit.fail(cause))
-      for (const { current } of children) Deferred.doneUnsafe(current, Exit.fail(cause))
+      Deferred.doneUnsafe(failure, Exit.failCause(cause))
+      for (const { current } of children) Deferred.doneUnsafe(current, Exit.failCause(cause))
     })
 
   const affected = (failed: Child): ReadonlyArray<Child> =>
@@ -106,7 +111,7 @@ export const make = Effect.fn("Supervisor.make")(function*(options: Options<Chil
   const startAll = Effect.fnUntraced(function*(some: ReadonlyArray<Child>) {
     for (const child of some) {
       const exit = yield* Effect.exit(start(child))
-      if (exit._tag === "Failure") return { child, cause: Cause.squash(exit.cause) }
+      if (exit._tag === "Failure") return { child, cause: exit.cause }
     }
     return undefined
   })
@@ -117,6 +122,9 @@ export const make = Effect.fn("Supervisor.make")(function*(options: Options<Chil
   return {
     failure: Deferred.await(failure),
     events: Stream.fromPubSub(news),
-    get: (name: string) => Effect.suspend(() => Deferred.await(children.find((child) => child.name === name)!.current))
+    get: (name: string) =>
+      Effect.suspend((): Effect.Effect<unknown, unknown> =>
+        Deferred.isDoneUnsafe(failure) ? Deferred.await(failure) : Deferred.await(children.find((child) => child.name === name)!.current)
+      )
   }
 })
