@@ -13,7 +13,7 @@ import { placement } from "./placement.ts"
 describe("Ray", () => {
   contract()
   // A bridge takes a second of a processor to start.
-  layer(Layer.merge(cluster(), Another.layer), { timeout: 120_000, excludeTestServices: true })((it) => {
+  layer(Layer.merge(cluster(), Another.layer), { timeout: 120_000, excludeTestServices: true })("with one bridge", (it) => {
     calls(it)
     placement(it)
     deaths(it)
