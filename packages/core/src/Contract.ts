@@ -105,7 +105,8 @@ export const cases: ReadonlyArray<Case> = [
   of(
     "CO-1: a handler that gives itself up is CallInterrupted, not the caller's interruption",
     Effect.fnUntraced(function*(group) {
-      equal((yield* Effect.flip(group.at(0).call.quit())).reason._tag, "CallInterrupted")
+      const { reason } = yield* Effect.flip(group.at(0).call.quit())
+      equal(reason._tag === "CallInterrupted" && reason.by, "worker")
     })
   ),
   of(

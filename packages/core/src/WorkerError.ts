@@ -47,7 +47,7 @@ export class WorkerDied extends Schema.TaggedError<WorkerDied>()("WorkerDied", {
   pid: Schema.optionalKey(Schema.Int),
   death: Death,
   reason: Reason,
-  /** The oldest call that it had not answered. */
+  /** The oldest call that it had been given and had not answered. */
   method: Schema.optionalKey(Schema.String),
   /** How long ago that call was made, in milliseconds. */
   ageMillis: Schema.optionalKey(Schema.Finite),
@@ -103,10 +103,13 @@ export class CallRejected extends Schema.TaggedError<CallRejected>()("CallReject
   }
 }
 
-/** The worker gave the handler up, though nobody here asked: it is shutting down, or the handler interrupted itself. */
-export class CallInterrupted extends Schema.TaggedError<CallInterrupted>()("CallInterrupted", {}) {
+/** The call was given up, though its caller did not ask for that. */
+export class CallInterrupted extends Schema.TaggedError<CallInterrupted>()("CallInterrupted", {
+  /** `worker`: it is shutting down, or the handler interrupted itself. `group`: its scope has closed here; it answers no call that is open or made later. */
+  by: Schema.Literals(["worker", "group"])
+}) {
   override get message(): string {
-    return "given up by the worker"
+    return this.by === "worker" ? "given up by the worker" : "the group has ended: the scope that it was made in is closed"
   }
 }
 

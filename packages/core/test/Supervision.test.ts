@@ -266,6 +266,26 @@ describe("restart", () => {
       assert.deepStrictEqual((yield* Stream.runCollect(Stream.take(group.deaths, 3))).map(({ incarnation }) => incarnation), [0, 1, 2])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
+  it.live("SU-5 CO-4: a start or a restore that fails is not blamed on a call that only waited for it", () =>
+    Effect.gen(function*() {
+      let kill = Effect.void
+      const group = yield* start(Supervision.restart({ max: 2, per: "1 minute", backoff: "1 millis" }), {
+        entry: counter(({ incarnation }) => incarnation === 1 ? Effect.die("no disk") : Effect.void),
+        restore: ({ actor }) => Effect.andThen(Effect.forkChild(actor.call.hang(), now), Effect.suspend(() => kill))
+      })
+      kill = group.kill(0)
+      yield* kill
+      yield* until(group, "Died")
+      const waiting = yield* Effect.forkChild(Effect.flip(group.at(0).call.whoami()), now)
+      assert.strictEqual((yield* Fiber.join(waiting)).reason._tag, "WorkerDied")
+      const deaths = yield* Stream.runCollect(Stream.take(group.deaths, 3))
+      assert.deepStrictEqual(deaths.map(({ method, reason }) => [reason, method]), [
+        ["signal", undefined],
+        ["setup", undefined],
+        ["signal", "hang"]
+      ])
+    }).pipe(Effect.provide(Cluster.layerMemory)))
+
   it.live("SU-5: a restore that fails is the new incarnation's death", () =>
     Effect.gen(function*() {
       const group = yield* start(Supervision.restart({ max: 1, per: "1 minute" }), { restore: () => Effect.fail("no copy") })

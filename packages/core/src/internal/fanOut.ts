@@ -332,15 +332,15 @@ export const make = (options: {
       }),
     /** The group ends: what is still open is given up. */
     close: (): void => {
-      closed = new CallInterrupted()
+      closed = new CallInterrupted({ by: "group" })
       for (const member of roster.all) end(member, closed, false)()
     },
     /** How long ago a request was made. */
     ageMillis: ({ call }: Open): number => now() - call.made,
-    /** The oldest call that a member has not answered. */
+    /** The oldest call that a member has been given and has not answered. One that waits is not its doing, though it may have been made before those that restore its state. */
     oldest: (member: Member): { readonly method: string; readonly ageMillis: number } | undefined => {
-      const open = member.open.values().next().value
-      return open === undefined ? undefined : { method: open.call.method, ageMillis: now() - open.call.made }
+      for (const { admitted, call } of member.open.values()) if (admitted) return { method: call.method, ageMillis: now() - call.made }
+      return undefined
     }
   }
 }
@@ -371,5 +371,5 @@ const reasonOf = (exit: Exit.Failure<any, any>): unknown => {
   const failure = exit.cause.reasons.find(Cause.isFailReason)
   if (failure !== undefined) return failure.error
   const defect = exit.cause.reasons.find(Cause.isDieReason)
-  return defect === undefined ? new CallInterrupted() : new CallDefect({ cause: defect.defect })
+  return defect === undefined ? new CallInterrupted({ by: "worker" }) : new CallDefect({ cause: defect.defect })
 }
