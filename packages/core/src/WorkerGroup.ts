@@ -183,11 +183,11 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   readonly protocol: P
   /** The name given, with a random part. */
   readonly name: string
-  /** The transport's name: `memory`, `shm`, `tcp`. */
+  /** The transport's name: `memory`, `shm`, `tcp`, `ipc`, or `mixed` where some ranks share memory and others are reached by TCP. */
   readonly transport: string
   /** The members of the present epoch, in rank order. */
   readonly workers: ReadonlyArray<Member>
-  /** The present membership, and each later one: another incarnation or process of a member, another size. */
+  /** The present membership, and each later one: another incarnation or process of a member, another size. For reading alone. Its changes end with the group. */
   readonly membership: SubscriptionRef.SubscriptionRef<Membership<D>>
   /** What happens to the group; a late listener is told the last 1,024 events. Ends with the group. */
   readonly events: Stream.Stream<GroupEvent>
@@ -269,7 +269,7 @@ export interface Options<P extends RpcGroup.Any, D extends string> {
   readonly supervision?: Supervision<NoInfer<D>> | undefined
   /**
    * Runs on the driver when a rank has been started again, before its waiting calls are let in: brings it the state that its layer cannot make. Its failure is the rank's death, too.
-   * It may need what surrounds `make`.
+   * It runs with the tracer, loggers and clock of `make`; a service that it needs is provided to it beforehand.
    */
   readonly restore?: ((restarted: Restarted<P, D>) => Effect.Effect<void, unknown>) | undefined
   /** How silent workers are found; `false`: not at all. Workers that are fibers have none. */

@@ -15,6 +15,7 @@ import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 
@@ -137,7 +138,7 @@ describe("WorkerGroup", () => {
       assert.deepStrictEqual(yield* Fiber.joinAll([holder, small]), [6000, 1000])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
-  it.live("CO-1: the end of a group's scope ends what is open, typed", () =>
+  it.live("CO-1: the end of a group's scope ends what is open and what is asked later, and says so", () =>
     Effect.gen(function*() {
       const group = yield* Deferred.make<WorkerGroup.WorkerGroup<typeof Slow, "dp">>()
       const owner = yield* Effect.forkChild(
@@ -145,12 +146,17 @@ describe("WorkerGroup", () => {
           Effect.andThen(Effect.flatMap(WorkerGroup.make(Slow, { mesh, entry: slow }), (g) => Deferred.succeed(group, g)), Effect.never)
         )
       )
-      const { exits } = yield* Deferred.await(group)
+      const { call, exits, membership } = yield* Deferred.await(group)
       const calls = yield* Effect.forkChild(exits.slow(), { startImmediately: true })
+      const memberships = yield* Effect.forkChild(Stream.runCount(SubscriptionRef.changes(membership)), { startImmediately: true })
       yield* Fiber.interrupt(owner)
+      assert.strictEqual(yield* Fiber.join(memberships), 1)
       const ends = yield* Fiber.join(calls)
       assert.deepStrictEqual(ends.map((exit) => Exit.isFailure(exit)), [true, true])
-      assert.strictEqual((yield* Effect.flip(ends[0]!)).reason._tag, "CallInterrupted")
+      const open = yield* Effect.flip(ends[0]!)
+      assert.strictEqual(open.message, "slow failed on rank 0: the group has ended: the scope that it was made in is closed")
+      const { reason } = yield* Effect.flip(call.rank())
+      assert(reason._tag === "CallInterrupted" && reason.by === "group")
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("CO-11: one span tree covers the driver and the workers", () =>

@@ -264,7 +264,7 @@ const start = Effect.fnUntraced(function*(
     )
   }
   running = true
-  membership.ref = yield* SubscriptionRef.make(currentMembership())
+  membership.ref = yield* Effect.acquireRelease(SubscriptionRef.make(currentMembership()), ({ pubsub }) => PubSub.shutdown(pubsub))
   // Whoever is adopted may have no process yet: all of them may have to be started again.
   const canBeSilent = adopted !== undefined || roster.all.some((member) => lives.of(member)?.process?.vitals !== undefined)
   if (options.heartbeat !== false && canBeSilent) {
