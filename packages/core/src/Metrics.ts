@@ -16,6 +16,8 @@
  * | `phalanx_restarts`, `phalanx_resizes`, `phalanx_escalations`, `phalanx_unresponsive` | | |
  * | `phalanx_ranks` | | gauge: members of the present epoch |
  * | `phalanx_queue` | `process` (`driver` or a rank), `what` | gauge: what the transport says of a process's queues, as `MessageQueues.Stats` |
+ *
+ * Gauges are 0 for a rank that has left, and all of them when the scope has closed.
  */
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -26,6 +28,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { GroupEvent } from "./GroupEvent.ts"
+import type { Member } from "./Snapshot.ts"
 import type * as WorkerGroup from "./WorkerGroup.ts"
 
 /** How often gauges are brought up to date, and what the group is called. */
@@ -68,6 +71,19 @@ const family = <Input>(metric: Metric.Metric<Input, any>, group: string, context
   }
 }
 
+type Level = readonly [value: number, attributes: Readonly<Record<string, string>>]
+
+/** A gauge that is 0 for whom it is not told any more. */
+const levels = (update: (value: number, attributes: Level[1]) => void) => {
+  let told = new Map<string, Level[1]>()
+  return (now: ReadonlyArray<Level>): void => {
+    const present = new Map(now.map(([, attributes]) => [JSON.stringify(attributes), attributes]))
+    for (const [key, attributes] of told) if (!present.has(key)) update(0, attributes)
+    for (const [value, attributes] of now) update(value, attributes)
+    told = present
+  }
+}
+
 const outcomeOf = (exit: Exit.Exit<unknown, { readonly reason: unknown }>): string => {
   if (exit._tag === "Success") return "success"
   const reason = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error.reason
@@ -96,7 +112,7 @@ export const publish = Effect.fnUntraced(function*(
     Escalated: of(news.Escalated),
     Unresponsive: of(news.Unresponsive)
   }
-  yield* group.events.pipe(
+  yield* group.news.pipe(
     Stream.runForEach((event) =>
       Effect.sync(() => {
         if (event._tag === "Died") die(1, { reason: event.died.reason })
@@ -106,24 +122,22 @@ export const publish = Effect.fnUntraced(function*(
     Effect.forkScoped({ startImmediately: true })
   )
 
-  const [open, held, wait, size, queues] = [of(requests), of(bytes), of(waiting), of(ranks), of(queue)]
-  const before = { late: 0, unexpected: 0, fenced: 0 }
+  const level = (metric: Metric.Gauge<number>) => levels(of(metric))
+  const [open, held, wait, size, queues] = [level(requests), level(bytes), level(waiting), level(ranks), level(queue)]
+  const before = { ...(yield* group.snapshot).counters }
   const refresh = Effect.map(Effect.all([group.snapshot, group.stats]), ([{ counters, members }, stats]) => {
-    size(members.length)
-    for (const member of members) {
-      const rank = { rank: String(member.rank) }
-      open(member.requests, rank)
-      held(member.bytes, rank)
-      wait(member.waiting, rank)
-    }
+    size([[members.length, {}]])
+    const byRank = (of: (member: Member) => number) => members.map((member): Level => [of(member), { rank: String(member.rank) }])
+    open(byRank(({ requests }) => requests))
+    held(byRank(({ bytes }) => bytes))
+    wait(byRank(({ waiting }) => waiting))
     for (const why of ["late", "unexpected", "fenced"] as const) {
       if (counters[why] > before[why]) drop(counters[why] - before[why], { why })
       before[why] = counters[why]
     }
-    for (const [process, numbers] of stats) {
-      for (const [what, value] of Object.entries(numbers)) queues(value, { process, what })
-    }
+    queues(stats.flatMap(([process, numbers]) => Object.entries(numbers).map(([what, value]): Level => [value, { process, what }])))
   })
+  yield* Effect.addFinalizer(() => Effect.sync(() => [open, held, wait, size, queues].forEach((gauge) => gauge([]))))
   yield* Effect.forkScoped(
     Effect.repeat(refresh, Schedule.spaced(Duration.fromInputUnsafe(options.every ?? "1 second"))),
     { startImmediately: true }

@@ -191,6 +191,8 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   readonly membership: SubscriptionRef.SubscriptionRef<Membership<D>>
   /** What happens to the group; a late listener is told the last 1,024 events. Ends with the group. */
   readonly events: Stream.Stream<GroupEvent>
+  /** `events` without those of before. */
+  readonly news: Stream.Stream<GroupEvent>
   /** Workers that died; a late listener is told of those before. Ends with the group. */
   readonly deaths: Stream.Stream<WorkerDied>
   /** Fails, once and with one cause, when the group does. Race a program with it to end with the group; a late listener fails at once. */
@@ -289,7 +291,7 @@ export interface Options<P extends RpcGroup.Any, D extends string> {
 /** What a group needs from its surroundings: somewhere to run, something to talk through, and the protocol's client middleware. */
 export type Requirements<P> = Cluster.Cluster | MessageQueues | Rpc.MiddlewareClient<Methods<P>>
 
-/** Starts one worker a rank, all at once, and waits until they serve. A failed start leaves nothing behind. */
+/** Starts one worker a rank, all at once, and waits until they serve. A failed start leaves nothing behind. Dies of a `RangeError` for an option that cannot work. */
 export const make: <P extends RpcGroup.Any, const D extends string>(
   protocol: P,
   options: Options<P, D>

@@ -4,6 +4,7 @@ import { CollectiveAborted, Collectives } from "@phalanx/core/Collectives"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -97,6 +98,23 @@ describe("WorkerGroup", () => {
       const error = yield* Fiber.join(fiber)
       assert.strictEqual(error.reason._tag, "CallTimeout")
     }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  for (
+    const [option, options] of [
+      ["window.requests", { window: { requests: 0 } }],
+      ["window.bytes", { window: { bytes: NaN } }],
+      ["capacity", { capacity: 1.5 }],
+      ["heartbeat.frozen", { heartbeat: { frozen: 0 } }],
+      ["name", { name: "a/b c" }]
+    ] as const
+  ) {
+    it.effect(`dies of a ${option} that cannot work`, () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(WorkerGroup.make(Slow, { mesh, entry: slow, ...options }))
+        const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+        assert(defect instanceof RangeError && defect.message.startsWith(`${option} must`), String(defect))
+      }).pipe(Effect.provide(Cluster.layerMemory)))
+  }
 
   it.live("CO-7: a call that waits for admission can time out and be interrupted, and leaves its place", () =>
     Effect.gen(function*() {

@@ -49,6 +49,20 @@ export interface Options {
   readonly window?: { readonly requests?: number | undefined; readonly bytes?: number | undefined } | undefined
 }
 
+const check = ({ capacity, heartbeat, name, window }: Options): void => {
+  for (const [option, value] of Object.entries({ capacity, "window.requests": window?.requests, "window.bytes": window?.bytes })) {
+    if (value !== undefined && (!Number.isInteger(value) || value < 1)) {
+      throw new RangeError(`${option} must be a positive integer, not ${value}`)
+    }
+  }
+  for (const [option, value] of Object.entries(heartbeat || {})) {
+    if (value !== undefined && !(Duration.toMillis(value) > 0)) throw new RangeError(`heartbeat.${option} must be longer than nothing`)
+  }
+  if (name !== undefined && !/^[a-zA-Z\d-]+$/.test(name)) {
+    throw new RangeError(`name must consist of letters, digits and -, not be ${JSON.stringify(name)}`)
+  }
+}
+
 /** News that a late listener still gets. */
 const remembered = 1024
 
@@ -87,6 +101,7 @@ const start = Effect.fnUntraced(function*(
   adopted?: Cluster.Adopted,
   fencedBefore: () => number = () => 0
 ) {
+  check(options)
   const cluster = yield* Cluster.Cluster
   const queues = yield* MessageQueues.MessageQueues
   const now = yield* elapsed.make
@@ -109,8 +124,12 @@ const start = Effect.fnUntraced(function*(
 
   // ------------------------------------------------------------------------------------------------ news
   const news = yield* Effect.acquireRelease(PubSub.unbounded<GroupEvent.GroupEvent>({ replay: remembered }), PubSub.shutdown)
+  const live = yield* Effect.acquireRelease(PubSub.unbounded<GroupEvent.GroupEvent>(), PubSub.shutdown)
   const events = Stream.fromPubSub(news)
-  const tell = (event: GroupEvent.GroupEvent): void => void PubSub.publishUnsafe(news, event)
+  const tell = (event: GroupEvent.GroupEvent): void => {
+    PubSub.publishUnsafe(news, event)
+    PubSub.publishUnsafe(live, event)
+  }
   const currentMembership = (): Membership<string> => ({
     epoch: roster.fence.epoch,
     mesh: roster.mesh,
@@ -304,6 +323,7 @@ const start = Effect.fnUntraced(function*(
     transport: publisher().transport,
     membership: membership.ref,
     events,
+    news: Stream.fromPubSub(live),
     deaths: Stream.flatMap(events, (event) => event._tag === "Died" ? Stream.succeed(event.died) : Stream.empty),
     prepare: standby.prepare,
     failure: supervisor.failure,
