@@ -134,7 +134,12 @@ export const make = <P extends RpcGroup.Any, D extends string>(
       const spoilt = (yield* Effect.exit(copied(resize.epoch)))._tag === "Failure"
       if (spoilt) yield* Effect.andThen(forget, Effect.andThen(prepare(resize), copy(resize)))
       const { standby } = yield* copied(resize.epoch)
-      return { pauseMillis: yield* Effect.mapError(hooks.commit(standby, standby.commit, resize), failed) }
+      const pauseMillis = yield* hooks.commit(standby, standby.commit, resize).pipe(
+        // Its ranks may not reach each other any more, though all of them live: the next attempt has another one.
+        Effect.tapError(() => close(resize.epoch)),
+        Effect.mapError(failed)
+      )
+      return { pauseMillis }
     }, whileItLives),
     retire: ({ epoch }) => close(epoch),
     abort: (resize) =>
