@@ -6,6 +6,7 @@ const long = [
   "packages/ray/test/hosts.test.ts",
   "packages/ray/test/ray.test.ts",
   "test/simulate.test.ts",
+  "packages/elastic/test/simulation.test.ts",
   "packages/core/test/groups.test.ts",
   "examples/ray-hosts/ray-hosts.test.ts",
   "examples/elastic/elastic.test.ts",
