@@ -7,11 +7,9 @@ import { MessageQueues } from "@phalanx/core/MessageQueues"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Logger from "effect/Logger"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
@@ -391,32 +389,4 @@ describe("shrink", () => {
       yield* group.kill(1)
       assert.strictEqual((yield* Effect.flip(group.failure)).rank, 1)
     }).pipe(Effect.provide(Cluster.layerMemory)))
-})
-
-describe("choose", () => {
-  it.live("SU-9: the policy may depend on the death", () =>
-    Effect.gen(function*() {
-      const group = yield* start(Supervision.choose((died) => died.rank === 0 ? Supervision.escalate : often))
-      yield* group.kill(1)
-      yield* until(group, "Restarted")
-      yield* group.kill(0)
-      assert.strictEqual((yield* Effect.flip(group.failure)).rank, 0)
-    }).pipe(Effect.provide(Cluster.layerMemory)))
-
-  it.live("SU-9 CO-1: a choice that throws is the group's failure with that death; callers hear of it, and of later ones", () => {
-    const logged: Array<unknown> = []
-    const logger = Logger.make(({ cause }) => void logged.push(Cause.squash(cause)))
-    return Effect.gen(function*() {
-      const group = yield* start(Supervision.choose(() => {
-        throw new Error("no rule for this")
-      }))
-      for (const rank of [1, 4]) {
-        const flying = yield* Effect.forkChild(Effect.flip(group.at(rank).call.hang()), now)
-        yield* group.kill(rank)
-        assert.strictEqual((yield* Fiber.join(flying)).reason._tag, "WorkerDied")
-      }
-      assert.strictEqual((yield* Effect.flip(group.failure)).rank, 1)
-      assert.deepStrictEqual(logged.map(String), ["Error: no rule for this"])
-    }).pipe(Effect.provide([Cluster.layerMemory, Logger.layer([logger])]))
-  })
 })

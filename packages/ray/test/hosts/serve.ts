@@ -38,6 +38,9 @@ const program = Effect.gen(function*() {
   )
 }).pipe(Effect.scoped, Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatSimple)])))
 
+// Whoever began this is gone. Hosts end with this process, whatever still waits for them.
+process.stdin.once("end", () => Effect.runFork(Effect.delay(Effect.sync(() => process.exit(1)), "20 seconds")))
+
 Effect.runFork(program).addObserver((exit) => {
   if (exit._tag === "Failure") process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
   process.exit(exit._tag === "Success" ? 0 : 1)
