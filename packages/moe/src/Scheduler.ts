@@ -51,7 +51,7 @@ export interface Scheduler {
   readonly resume: (opening: Opening, dp: number, bytes: ReadonlyArray<number>, computed: number) => void
   /** The next step, or `undefined` if nothing can be planned before more replies are in. */
   readonly plan: () => Plan | undefined
-  /** Takes in the bytes of one step's replies. A request's bytes after its end, or after it was cancelled, are left out. */
+  /** Takes in the bytes of the replies of one step, the earliest that is out. A request's bytes after its end, or after it was cancelled, are left out. */
   readonly receive: (tokens: Iterable<readonly [id: number, byte: number]>) => ReadonlyArray<Token>
   /** What each coordinate of `dp` has to keep of its requests when steps have been lost. */
   readonly kept: () => ReadonlyArray<ReadonlyArray<Kept>>
@@ -98,6 +98,8 @@ export const make = (owners: number, limits: Limits): Scheduler => {
   let bounds = { each: Infinity, all: Infinity }
   const closing: Array<number> = []
   const dropping: Array<number> = []
+  /** What each plan whose replies are not in has said is to be closed. */
+  const told: Array<ReadonlyArray<number>> = []
   let step = 0
 
   const counts = (): Array<number> => {
@@ -146,15 +148,13 @@ export const make = (owners: number, limits: Limits): Scheduler => {
     if (closing.length + untold.size === 0 && parts.every(({ open, run }) => open.length + run.length === 0)) return undefined
     const keep = [...untold]
     untold.clear()
-    return {
-      step: step++,
-      parts: parts.map(({ open, run }): Part => ({ open, run })),
-      keep,
-      close: [...closing.splice(0), ...dropping.splice(0)]
-    }
+    const close = [...closing.splice(0), ...dropping.splice(0)]
+    told.push(close)
+    return { step: step++, parts: parts.map(({ open, run }): Part => ({ open, run })), keep, close }
   }
 
   const receive = (tokens: Iterable<readonly [number, number]>): ReadonlyArray<Token> => {
+    told.shift()
     const out: Array<Token> = []
     for (const [id, byte] of tokens) {
       const request = running.get(id)
@@ -186,8 +186,9 @@ export const make = (owners: number, limits: Limits): Scheduler => {
       request.planned = bytes.length === 0 ? 0 : tokens.length + bytes.length - 1
       request.sampled = bytes.length
     }
-    // The plans that told of them may be among those that were lost.
+    // The plans that told of these may be among those that were lost.
     untold = new Set(named(queue))
+    closing.unshift(...told.splice(0).flat())
   }
 
   return {
@@ -198,8 +199,9 @@ export const make = (owners: number, limits: Limits): Scheduler => {
     cancel: (id) => {
       const waiting = queue.findIndex((opening) => opening.id === id)
       const [left] = waiting === -1 ? [] : queue.splice(waiting, 1)
-      // Nobody knows of one that no plan has named.
-      if (running.delete(id) || (left?.name !== undefined && !untold.delete(left))) closing.push(id)
+      if (left !== undefined) untold.delete(left)
+      // One that waits and has a name may be known, also where steps have been lost since; to close what nobody knows is nothing.
+      if (running.delete(id) || left?.name !== undefined) closing.push(id)
     },
     drop: (id) => void dropping.push(id),
     resume: (opening, dp, bytes, computed) =>

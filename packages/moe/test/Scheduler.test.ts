@@ -81,6 +81,22 @@ describe("Scheduler", () => {
     assert.deepStrictEqual([again!.id, again!.maxTokens, [...again!.tokens]], [1, 8, [0, 0, 0, 0, 0, 66]])
     assert.deepStrictEqual(runs(scheduler.plan()), [[[0, 1]], [[1, 2]]])
   })
+  it("SC-7: what was to be closed or dropped in steps that were lost is closed again, and what was called off since is, too", () => {
+    const scheduler = Scheduler.make(1, { ...limits, requests: 1 })
+    for (const id of [0, 1, 2]) scheduler.submit({ ...opening(id, 1), name: `${id}` })
+    assert.deepStrictEqual(scheduler.plan()!.keep.map(({ id }) => id), [1, 2])
+    scheduler.receive([[0, 65]])
+    scheduler.cancel(1)
+    scheduler.drop(77)
+    assert.deepStrictEqual(scheduler.plan()!.close, [1, 77])
+    scheduler.rollBack(new Set())
+    scheduler.cancel(2)
+    const again = scheduler.plan()!
+    assert.deepStrictEqual([again.close, again.keep], [[1, 77, 2], []])
+    scheduler.receive([[0, 66]])
+    scheduler.rollBack(new Set())
+    assert.deepStrictEqual(scheduler.plan()!.close, [])
+  })
   it("SC-8: goes on with fewer owners: requests move with theirs, and those of one that is gone are opened again", () => {
     const scheduler = Scheduler.make(3, limits)
     for (const id of [0, 1, 2]) scheduler.submit(opening(id, 2, 9))
