@@ -180,9 +180,12 @@ export const make = (options: Options): Resizable["Service"] => {
         assign(moving)
         const gifts = requestsOf(moving, true)
         yield* standby.all.call.give(({ rank }) => gifts[rank]!)
-        yield* commit
-        seating.reseat(moving.slots, moving.homes)
-        seating.bound({ each: moving.room, all: Infinity })
+        const seated = Effect.sync(() => {
+          seating.reseat(moving.slots, moving.homes)
+          seating.bound({ each: moving.room, all: Infinity })
+        })
+        // Whoever is in the epoch has its place there.
+        yield* Effect.uninterruptible(Effect.andThen(commit, seated))
         return performance.now() - began
       }))
     }),

@@ -154,7 +154,7 @@ export interface Seating {
   readonly slots: () => Slots
   /** The requests that run at each coordinate of `dp`. */
   readonly running: () => ReadonlyArray<ReadonlyArray<number>>
-  /** Runs an effect when all replies are in and no step is out. Steps go on after it. */
+  /** Runs an effect when all replies are in and no step is out. Steps go on after it. Interrupting it takes it back, or interrupts the effect. */
   readonly between: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | GenerationError>
   /**
    * Goes on with the membership that the ranks have now, and with these slots. `homes` are the coordinates of `dp` of requests that another owner has got; those of an owner that is gone are

@@ -45,7 +45,7 @@ export class RebalanceError extends Schema.TaggedError<RebalanceError>()("Rebala
   }
 }
 
-/** Rebalances once. It fails, and leaves experts where they are, if a rank dies meanwhile or the group gets another size. */
+/** Rebalances once. It fails, and leaves experts where they are, if a rank dies meanwhile or the group gets another size. Interrupting it leaves them there, too, or has placed them. */
 export const run = Effect.fn("Rebalance.run")(
   function*({ capacity = Capacity.fit, generator: { seating }, load, ranks, redundant }: Options) {
     const epoch = Effect.map(SubscriptionRef.get(ranks.membership), ({ epoch }) => epoch)
@@ -61,9 +61,9 @@ export const run = Effect.fn("Rebalance.run")(
     const plan = yield* MovementPlan.make({ ...map, expertBytes: size.expertBytes })
     for (const { gifts } of rounds.of(plan, members)) yield* between(ranks.call.give(({ rank }) => gifts[rank]!))
     const slots = map.to.layers
+    const place = Effect.andThen(ranks.call.place({ slots }), Effect.sync(() => seating.reseat(slots, new Map())))
     // Where it fails, those who have moved already go back.
-    const place = Effect.onError(ranks.call.place({ slots }), () => ranks.exits.place({ slots: seating.slots() }))
-    yield* between(Effect.andThen(place, Effect.sync(() => seating.reseat(slots, new Map()))))
+    yield* between(Effect.onError(place, () => ranks.exits.place({ slots: seating.slots() })))
     return {
       before: ExpertMap.balancedness(map.from, wanted),
       after: ExpertMap.balancedness(map.to, wanted),

@@ -96,4 +96,23 @@ describe("a pause", () => {
       assert.isAbove(steps(), before)
       for (const exit of yield* Fiber.join(long)) assert.strictEqual(exit._tag, "Success")
     }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
+
+  it.live("MO-15: what was to be done between two steps is not done when nobody waits for it any more, and is interrupted when it has begun", () =>
+    Effect.gen(function*() {
+      const { begin, generator: { generate, seating } } = yield* serve
+      const done: Array<string> = []
+      const say = (what: string) => Effect.sync(() => void done.push(what))
+      const writing = yield* begin(wanted.slice(0, 3))
+      const waits = yield* Effect.forkChild(seating.between(say("ghost")), { startImmediately: true })
+      yield* Fiber.interrupt(waits)
+      yield* seating.between(say("later"))
+      assert.deepStrictEqual(done, ["later"])
+      const endless = Effect.onInterrupt(Effect.andThen(say("begun"), Effect.never), () => Effect.andThen(Effect.yieldNow, say("interrupted")))
+      const runs = yield* Effect.forkChild(seating.between(endless), { startImmediately: true })
+      while (!done.includes("begun")) yield* Effect.yieldNow
+      yield* Fiber.interrupt(runs)
+      assert.deepStrictEqual(done, ["later", "begun", "interrupted"])
+      for (const exit of yield* Fiber.join(writing)) assert.strictEqual(exit._tag, "Success")
+      assert.isAbove((yield* generate(wanted[0]!)).bytes.length, 0)
+    }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
 })

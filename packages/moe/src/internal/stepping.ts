@@ -3,7 +3,6 @@
  */
 import * as Capacity from "@phalanx/elastic/Capacity"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type { Ranks, Seating, Step } from "../Generator.ts"
@@ -104,8 +103,19 @@ export const make = ({ depth, landed, ranks, scheduler, ...options }: Options) =
   }
   const between = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.callback<A, E>((resume) => {
-      gaps.push(Effect.map(Effect.exit(effect), (exit: Exit.Exit<A, E>) => void news.push(() => resume(exit))))
+      let begun: Fiber.Fiber<A, E> | undefined
+      const gap = Effect.gen(function*() {
+        begun = yield* Effect.forkChild(effect, { startImmediately: true })
+        const exit = yield* Fiber.await(begun)
+        news.push(() => resume(exit))
+      })
+      gaps.push(gap)
       work.openUnsafe()
+      return Effect.suspend(() => {
+        const waits = gaps.indexOf(gap)
+        if (waits !== -1) gaps.splice(waits, 1)
+        return begun === undefined ? Effect.void : Fiber.interrupt(begun)
+      })
     })
 
   let held = false
@@ -116,7 +126,7 @@ export const make = ({ depth, landed, ranks, scheduler, ...options }: Options) =
   return {
     slots: () => slots,
     reseat,
-    /** Its fiber ends before it where the steps end. */
+    /** Interrupting it takes it back, or interrupts it. Its fiber ends before it where the steps end. */
     between,
     /** There is something to plan. */
     wake: (): void => void work.openUnsafe(),
