@@ -136,8 +136,8 @@ export const make = (options: Options): Resizable["Service"] => {
 
   return ResizableGroup.make(ranks, {
     copy: Effect.fnUntraced(function*(standby, { epoch, from, report }) {
-      // A rank that was started again while nobody had it step gets its place and its experts first.
-      yield* seating.between(Effect.void)
+      // Ranks that nobody has had step since they were started again, or since the last change, get their places and their experts first.
+      yield* seating.between(Effect.suspend(() => ranks.call.place({ slots: seating.slots() })))
       const former = from.members
       const owners = standby.members.length / tp
       const room = Math.min(...(yield* standby.next.call.describe()).map(({ requests }) => requests))

@@ -378,6 +378,8 @@ export default Worker.make(
         }).pipe(Effect.orDie),
       forget: () =>
         Effect.sync(() => {
+          // It has come, or a smaller group in its place, and no step has been made since: what is given is for the next one to take or drop.
+          if (expected?.epoch === self.epoch) return
           expected = undefined
           handed.clear()
           arrived.clear()

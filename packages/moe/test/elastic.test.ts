@@ -169,6 +169,23 @@ describe("ranks that change their number", () => {
       for (const { recomputed, requests } of yield* ranks.call.usage()) assert.deepStrictEqual([recomputed, requests], [0, 0])
     })).pipe(Effect.provide(Cluster.layerMemory)))
 
+  it.live("MO-12: ranks that have made no step since a change keep the places it has given them when the next one is called off", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const ranks = yield* start(2, 1, undefined, 6)
+      const generator = yield* Generator.make({ ranks })
+      const group = ElasticRanks.make({ ranks, generator, bandwidth: 1e9 })
+      yield* Rebalance.run({ ranks, generator, load: recorded })
+      for (const steps of [[group.prepare], [group.prepare, group.copy]]) {
+        yield* scale(group, { to: { dp: ranks.mesh.shape.dp + 1, tp: 1 } })
+        const from = yield* group.serving
+        const resize = { operation: "", request: { to: { dp: 2, tp: 1 } }, from, epoch: from.epoch + 1, report: () => Effect.void }
+        for (const step of [...steps, group.abort]) yield* step(resize)
+        const seated = generator.seating.slots()
+        for (const { slots } of yield* ranks.call.inventory()) assert.deepStrictEqual(slots, seated)
+      }
+      assert.isAbove((yield* Rebalance.run({ ranks, generator, load: recorded })).after, 0.97)
+    })).pipe(Effect.provide(Cluster.layerMemory)))
+
   it.live("MO-12: are changed all the same by a commit that a death has spoilt, past the point of no return", () =>
     Effect.scoped(Effect.gen(function*() {
       const expected = yield* undisturbed(few)
