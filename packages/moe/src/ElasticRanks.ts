@@ -12,6 +12,7 @@ import * as ResizableGroup from "@phalanx/elastic/ResizableGroup"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as MutableRef from "effect/MutableRef"
 import type * as Generator from "./Generator.ts"
 import * as placing from "./internal/placing.ts"
 import * as rounds from "./internal/rounds.ts"
@@ -73,6 +74,8 @@ export const make = (options: Options): Resizable["Service"] => {
   const bandwidth = options.bandwidth ?? 64 * 1024 * 1024
   const tp = ranks.mesh.shape.tp
   const movings = new WeakMap<Standby, Moving>()
+  /** As whom it moves experts. */
+  const self = Symbol()
 
   const none = ({ all }: Standby): Gathered => all.mesh.ranks.map(() => ({ experts: [], requests: [] }))
 
@@ -136,6 +139,7 @@ export const make = (options: Options): Resizable["Service"] => {
 
   return ResizableGroup.make(ranks, {
     copy: Effect.fnUntraced(function*(standby, { epoch, from, report }) {
+      MutableRef.set(seating.mover, self)
       // Ranks that nobody has had step since they were started again, or since the last change, get their places and their experts first.
       yield* seating.between(Effect.suspend(() => ranks.call.place({ slots: seating.slots() })))
       const former = from.members
@@ -183,6 +187,7 @@ export const make = (options: Options): Resizable["Service"] => {
         const seated = Effect.sync(() => {
           seating.reseat(moving.slots, moving.homes)
           seating.bound({ each: moving.room, all: Infinity })
+          MutableRef.set(seating.mover, undefined)
         })
         // Whoever is in the epoch has its place there.
         yield* Effect.uninterruptible(Effect.andThen(commit, seated))
@@ -191,6 +196,7 @@ export const make = (options: Options): Resizable["Service"] => {
     }),
     forget: Effect.suspend(() => {
       seating.bound({ all: Infinity })
+      MutableRef.set(seating.mover, undefined)
       return Effect.asVoid(ranks.exits.forget())
     })
   })

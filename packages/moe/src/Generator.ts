@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as MutableRef from "effect/MutableRef"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as book from "./internal/books.ts"
@@ -161,6 +162,8 @@ export interface Seating {
    * computed anew. Only in `between`.
    */
   readonly reseat: (slots: Slots, homes: ReadonlyMap<number, number>) => void
+  /** Who moves experts, from the first that is given until all have their places: a change of size, or a `Rebalance`, from which a change of size takes it. */
+  readonly mover: MutableRef.MutableRef<symbol | undefined>
   /** See `Scheduler`. */
   readonly bound: Scheduler.Scheduler["bound"]
 }
@@ -180,8 +183,8 @@ export class Generator extends Context.Service<Generator, {
   /** Those with an id that can be attached to. */
   readonly requests: Effect.Effect<ReadonlyArray<Known>>
   /**
-   * Stops writing until `resume`; a second one with another mode takes the place of the first. Done when no step is out and none will be; interrupting it before takes it back. A change of size and
-   * `Rebalance` go on meanwhile, and leave the pause as it is.
+   * Stops writing until `resume`; a second one with another mode takes the place of the first. Done when no step is out and none will be; interrupting it before takes it back. A change of size or a
+   * `Rebalance` goes on meanwhile, and leaves the pause as it is.
    */
   readonly pause: (mode: Pause) => Effect.Effect<void, GenerationError>
   /** Ends a pause, also one that is not done yet; nothing if there is none. */
@@ -390,6 +393,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
       running: () => scheduler.kept().map((part) => part.map(({ id }) => id)),
       between: (effect) => whileItSteps(stepping.between(effect)),
       reseat: stepping.reseat,
+      mover: MutableRef.make<symbol | undefined>(undefined),
       bound: scheduler.bound
     }
   })

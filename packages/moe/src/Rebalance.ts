@@ -7,6 +7,7 @@ import * as ExpertLoad from "@phalanx/elastic/ExpertLoad"
 import * as ExpertMap from "@phalanx/elastic/ExpertMap"
 import * as MovementPlan from "@phalanx/elastic/MovementPlan"
 import * as Effect from "effect/Effect"
+import * as MutableRef from "effect/MutableRef"
 import * as Schema from "effect/Schema"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Generator from "./Generator.ts"
@@ -35,7 +36,7 @@ export interface Rebalanced {
   readonly bytes: number
 }
 
-/** The group has changed meanwhile, by an operation or a loss; experts lie as that has put them. */
+/** The group has changed or begun to change meanwhile, by an operation or a loss, or another one goes on; experts lie as that puts them. */
 export class RebalanceError extends Schema.TaggedError<RebalanceError>()("RebalanceError", {
   issue: Schema.String,
   advice: Schema.String
@@ -45,15 +46,29 @@ export class RebalanceError extends Schema.TaggedError<RebalanceError>()("Rebala
   }
 }
 
-/** Rebalances once. It fails, and leaves experts where they are, if a rank dies meanwhile or the group gets another size. Interrupting it leaves them there, too, or has placed them. */
+/**
+ * Rebalances once. It fails, and leaves experts where they are, if a rank dies meanwhile, or if experts are moved for another size or by another one: a change of size does not wait for it. Interrupting it leaves them
+ * there, too, or has placed them.
+ */
 export const run = Effect.fn("Rebalance.run")(
   function*({ capacity = Capacity.fit, generator: { seating }, load, ranks, redundant }: Options) {
     const epoch = Effect.map(SubscriptionRef.get(ranks.membership), ({ epoch }) => epoch)
     const began = yield* epoch
+    const self = Symbol()
+    yield* Effect.acquireRelease(
+      Effect.suspend(() =>
+        seating.mover.current === undefined
+          ? Effect.succeed(MutableRef.set(seating.mover, self))
+          : new RebalanceError({ issue: "experts are being moved already", advice: "Ask again when they have their places" })
+      ),
+      () => Effect.sync(() => void MutableRef.compareAndSet(seating.mover, self, undefined))
+    )
     const between = <A, E>(effect: Effect.Effect<A, E>) =>
       seating.between(
         Effect.flatMap(epoch, (now): Effect.Effect<A, E | RebalanceError> =>
-          now === began ? effect : new RebalanceError({ issue: "the group has changed meanwhile", advice: "Ask again" }))
+          now === began && seating.mover.current === self
+            ? effect
+            : new RebalanceError({ issue: "the group has changed meanwhile", advice: "Ask again" }))
       )
     const wanted = load ?? ExpertLoad.sum(yield* ranks.call.load())
     const members = ranks.workers.map(({ id }) => id)
@@ -69,5 +84,6 @@ export const run = Effect.fn("Rebalance.run")(
       after: ExpertMap.balancedness(map.to, wanted),
       bytes: MovementPlan.totalBytes(plan)
     } satisfies Rebalanced
-  }
+  },
+  Effect.scoped
 )

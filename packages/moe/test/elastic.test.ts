@@ -146,6 +146,36 @@ describe("ranks that change their number", () => {
       assert.strictEqual(held.size, 32)
     })).pipe(Effect.provide(Cluster.layerMemory)))
 
+  it.live("MO-15: experts are placed by one at a time, a change of size goes first, and no rank reads what it has been given", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const expected = yield* undisturbed(few)
+      const ranks = yield* start(3, 1, undefined, 4)
+      const generator = yield* Generator.make({ ranks })
+      const group = ElasticRanks.make({ ranks, generator, bandwidth: 1e9 })
+      const all = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
+      const rebalance = Rebalance.run({ ranks, generator, load: recorded })
+      const [one, other] = yield* Effect.all([rebalance, Effect.flip(rebalance)], { concurrency: "unbounded" })
+      assert.isAbove(one.after, one.before)
+      assert.strictEqual(other.message, "experts are being moved already. Ask again when they have their places")
+      const read = Effect.map(ranks.call.describe(), (all) => all.slice(0, 3).map(({ bytesRead }) => bytesRead))
+      const before = yield* read
+      const from = yield* group.serving
+      const resize = { operation: "", request: { to: { dp: 4, tp: 1 } }, from, epoch: 1, report: () => Effect.void }
+      yield* group.prepare(resize)
+      const begun = yield* Effect.forkChild(Effect.flip(Rebalance.run({ ranks, generator })), { startImmediately: true })
+      yield* group.copy(resize)
+      assert.strictEqual((yield* Fiber.join(begun))._tag, "RebalanceError")
+      assert.strictEqual((yield* Effect.flip(rebalance))._tag, "RebalanceError")
+      yield* group.commit(resize)
+      yield* group.retire(resize)
+      assert.deepStrictEqual(yield* Fiber.join(all), expected)
+      assert.deepStrictEqual(yield* read, before)
+      // One that is called off is no hindrance either.
+      const next = { ...resize, request: { to: { dp: 3, tp: 1 } }, from: yield* group.serving, epoch: 2 }
+      for (const step of [group.prepare, group.copy, group.abort]) yield* step(next)
+      assert.isAbove((yield* rebalance).after, 0.97)
+    })).pipe(Effect.provide(Cluster.layerMemory)))
+
   it.live("MO-12: go on as they were when a change is called off, and can then be changed", () =>
     Effect.scoped(Effect.gen(function*() {
       const expected = yield* undisturbed(few)

@@ -107,7 +107,10 @@ describe("a pause", () => {
       yield* Fiber.interrupt(waits)
       yield* seating.between(say("later"))
       assert.deepStrictEqual(done, ["later"])
-      const endless = Effect.onInterrupt(Effect.andThen(say("begun"), Effect.never), () => Effect.andThen(Effect.yieldNow, say("interrupted")))
+      const endless = Effect.onInterrupt(
+        Effect.andThen(say("begun"), Effect.never),
+        () => Effect.andThen(Effect.yieldNow, say("interrupted"))
+      )
       const runs = yield* Effect.forkChild(seating.between(endless), { startImmediately: true })
       while (!done.includes("begun")) yield* Effect.yieldNow
       yield* Fiber.interrupt(runs)
