@@ -176,6 +176,55 @@ describe("ranks that change their number", () => {
       assert.isAbove((yield* rebalance).after, 0.97)
     })).pipe(Effect.provide(Cluster.layerMemory)))
 
+  for (const moment of ["give", "place"] as const) {
+    it.live(`MO-15: a rank that dies while experts are placed anew ends that, and not a request; experts lie where they did (${moment})`, () =>
+      Effect.scoped(Effect.gen(function*() {
+        const expected = yield* undisturbed(few)
+        const ranks = yield* start(4, 1, Supervision.restart({ max: 9, per: "1 minute", backoff: "1 millis" }))
+        const generator = yield* Generator.make({ ranks })
+        const all = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
+        const before = generator.seating.slots()
+        const asking = ranks.call[moment] as (payload: never) => Effect.Effect<unknown, unknown>
+        const call = Object.create(ranks.call, {
+          [moment]: {
+            value: (payload: never) =>
+              Effect.gen(function*() {
+                const asked = yield* Effect.forkChild(asking(payload), { startImmediately: true })
+                yield* ranks.kill(2)
+                return yield* Fiber.join(asked)
+              })
+          }
+        })
+        const error = yield* Effect.flip(
+          Rebalance.run({ ranks: Object.create(ranks, { call: { value: call } }), generator, load: recorded })
+        )
+        assert.deepInclude(error, { _tag: "CallError", method: moment, rank: 2 })
+        assert.deepStrictEqual(yield* Fiber.join(all), expected)
+        assert.deepStrictEqual(generator.seating.slots(), before)
+        for (const { slots } of yield* ranks.call.inventory()) assert.deepStrictEqual(slots, before)
+        assert.isAbove((yield* Rebalance.run({ ranks, generator, load: recorded })).after, 0.97)
+      })).pipe(Effect.provide(Cluster.layerMemory)))
+  }
+
+  it.live("MO-15: a group that a loss makes smaller ends it, too", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const expected = yield* undisturbed(few)
+      const ranks = yield* start(4, 1, Supervision.shrink({ along: "dp", min: 1 }))
+      const generator = yield* Generator.make({ ranks })
+      const all = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
+      const shrunk = Stream.runHead(Stream.filter(SubscriptionRef.changes(ranks.membership), ({ members }) => members.length === 3))
+      const call = Object.create(ranks.call, {
+        give: {
+          value: (payload: never) =>
+            Effect.tap(ranks.call.give(payload), () => ranks.workers.length === 4 ? Effect.andThen(ranks.kill(2), shrunk) : Effect.void)
+        }
+      })
+      const error = yield* Effect.flip(Rebalance.run({ ranks: Object.create(ranks, { call: { value: call } }), generator, load: recorded }))
+      assert.strictEqual(error.message, "the group has changed meanwhile. Ask again")
+      assert.deepStrictEqual(yield* Fiber.join(all), expected)
+      assert.isAbove((yield* Rebalance.run({ ranks, generator, load: recorded })).after, 0.97)
+    })).pipe(Effect.provide(Cluster.layerMemory)))
+
   it.live("MO-12: go on as they were when a change is called off, and can then be changed", () =>
     Effect.scoped(Effect.gen(function*() {
       const expected = yield* undisturbed(few)
