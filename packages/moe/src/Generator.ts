@@ -157,10 +157,7 @@ export interface Seating {
   readonly running: () => ReadonlyArray<ReadonlyArray<number>>
   /** Runs an effect when all replies are in and no step is out. Steps go on after it. Interrupting it takes it back, or interrupts the effect. */
   readonly between: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | GenerationError>
-  /**
-   * Goes on with the membership that the ranks have now, and with these slots. `homes` are the coordinates of `dp` of requests that another owner has got; those of an owner that is gone are
-   * computed anew. Only in `between`.
-   */
+  /** Goes on with the ranks' present membership and these slots. `homes`: coordinates of `dp` of requests that have got another owner; those of one that is gone are computed anew. Only in `between`. */
   readonly reseat: (slots: Slots, homes: ReadonlyMap<number, number>) => void
   /** Who moves experts, from the first that is given until all have their places: a change of size, or a `Rebalance`, from which a change of size takes it. */
   readonly mover: MutableRef.MutableRef<symbol | undefined>

@@ -1,6 +1,4 @@
-/**
- * A rank of the model: computes its share of each step, with the other ranks, and keeps its requests' state. It reads its own experts' bytes and nobody else's.
- */
+/** A rank of the model: computes its share of each step, with the other ranks, and keeps its requests' state. It reads its own experts' bytes and nobody else's. */
 import { Collectives, type Communicator } from "@phalanx/core/Collectives"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"
