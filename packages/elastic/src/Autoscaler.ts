@@ -134,7 +134,7 @@ export interface Options<E, R> {
 
 /**
  * Watches a group's load and changes its size, until the layer ends. What another has asked for meanwhile is let be: the conflict counts as a change that has failed.
- * Throws a `RangeError` for limits or shares that cannot be.
+ * Throws a `RangeError` for limits or shares that cannot be; the layer dies of one where the group has no such dimension.
  */
 export const layer = <E, R>(options: Options<E, R>): Layer.Layer<Autoscaler, never, Elastic.Elastic | R> => {
   check(options.policy)
@@ -157,6 +157,10 @@ const check = ({ hysteresis = 0.3, latencyMillis, max, min, queued, tokensInFlig
 const watch = Effect.fnUntraced(
   function*<E, R>({ along, deadline = "10 minutes", every = "1 second", group, load, policy }: Options<E, R>) {
     const elastic = yield* Elastic.Elastic
+    const dimensions = Object.keys((yield* group.serving).shape)
+    if (!dimensions.includes(along)) {
+      return yield* Effect.die(new RangeError(`along must be a dimension of ${group.group}, one of ${dimensions.join(", ")}, not ${along}`))
+    }
     const decisions = yield* PubSub.unbounded<Decision>()
     let state = start
     const look = Effect.gen(function*() {

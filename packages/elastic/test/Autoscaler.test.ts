@@ -112,6 +112,15 @@ const instant = Layer.succeed(Elastic.Elastic)({
 })
 
 describe("an autoscaler", () => {
+  it.effect("refuses a dimension that its group has not", () =>
+    Effect.gen(function*() {
+      const { group } = told(undefined, "llm")
+      const misspelt = Autoscaler.layer({ group, along: "pd", policy: queue, load: Effect.succeed(idle) })
+      const error = yield* Layer.build(misspelt).pipe(Effect.scoped, Effect.catchDefect(Effect.succeed))
+      assert.instanceOf(error, RangeError)
+      assert.strictEqual(error.message, "along must be a dimension of llm, one of dp, tp, not pd")
+    }).pipe(Effect.provide(instant)))
+
   it.effect("AS-7: follows a recorded load on a virtual clock: up in each burst, down when it is over, never to and fro", () =>
     Effect.gen(function*() {
       const { group, store } = told()
