@@ -162,17 +162,19 @@ const watch = Effect.fnUntraced(
       return yield* Effect.die(new RangeError(`along must be a dimension of ${group.group}, one of ${dimensions.join(", ")}, not ${along}`))
     }
     const decisions = yield* PubSub.unbounded<Decision>()
+    const clock = yield* Clock.Clock
+    // The time of day may be corrected, also backwards.
+    const elapsed = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     let state = start
     const look = Effect.gen(function*() {
-      const now = yield* Clock.currentTimeMillis
       const { epoch, shape } = yield* group.serving
       const from = shape[along]!
-      const next = step(policy, state, now, yield* load, from)
+      const next = step(policy, state, elapsed(), yield* load, from)
       state = next.state
       if (next.target === undefined) return
-      const operation = `autoscale ${group.group} to epoch ${epoch + 1} at ${now}`
+      const operation = `autoscale ${group.group} to epoch ${epoch + 1} at ${yield* Clock.currentTimeMillis}`
       const exit = yield* Effect.exit(elastic.scale(group, { to: { ...shape, [along]: next.target }, operation, deadline }))
-      state = settled(policy, yield* Clock.currentTimeMillis)
+      state = settled(policy, elapsed())
       yield* PubSub.publish(decisions, { operation, from, to: next.target, exit })
     })
     yield* Effect.ignoreCause(look, { log: "Warn", message: `the load of ${group.group} could not be looked at` }).pipe(

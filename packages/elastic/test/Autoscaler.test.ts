@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -156,6 +157,25 @@ describe("an autoscaler", () => {
       const within = [[0, 30], [40, 55], [95, 115], [110, 125], [140, 170]]
       turns.forEach(({ at }, index) => assert.isTrue(within[index]![0]! <= at && at <= within[index]![1]!, JSON.stringify(changes)))
       assert.strictEqual(store.read().serving.shape["dp"], 1)
+    }).pipe(Effect.provide(instant)))
+
+  it.effect("AS-3: counts what has gone by, whatever becomes of the time of day", () =>
+    Effect.gen(function*() {
+      const { group, store } = told()
+      const clock = yield* Clock.Clock
+      let [correction, queued] = [0, 35]
+      const corrected: Clock.Clock = Object.assign(Object.create(clock), {
+        currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + correction)
+      })
+      const layer = Autoscaler.layer({ group, along: "dp", policy: queue, load: Effect.sync(() => ({ ...idle, queued })) })
+      yield* Effect.gen(function*() {
+        yield* TestClock.adjust("6 seconds")
+        assert.strictEqual(store.read().serving.shape["dp"], 4)
+        correction = -24 * 3600 * 1000
+        queued = 75
+        yield* TestClock.adjust("12 seconds")
+        assert.strictEqual(store.read().serving.shape["dp"], 8)
+      }).pipe(Effect.provide(Layer.provide(layer, Layer.succeed(Clock.Clock, corrected))))
     }).pipe(Effect.provide(instant)))
 
   it("AS-7: with a queue that its ranks work off, makes requests wait a third as long as a fixed size of as many ranks on average", () => {

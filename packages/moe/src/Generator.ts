@@ -239,7 +239,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
   const clock = yield* Clock.Clock
   const books = book.make({
     keptFor: Duration.toMillis(Duration.fromInputUnsafe(options.results ?? "10 minutes")),
-    now: () => clock.currentTimeMillisUnsafe(),
+    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6,
     drop: scheduler.drop
   })
   let nextId = estate?.nextId ?? 0

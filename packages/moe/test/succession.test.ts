@@ -214,7 +214,7 @@ describe("requests with an id", () => {
       const generator = yield* Effect.provideService(
         Generator.make({ ranks, requests: 32, rows: 64, results: "1 minute" }),
         Clock.Clock,
-        Object.assign(Object.create(clock), { currentTimeMillisUnsafe: () => now })
+        Object.assign(Object.create(clock), { monotonicTimeNanosUnsafe: () => BigInt(now) * 1_000_000n })
       )
       const short = (i: number) => ({ id: `short ${i}`, prompt: new Uint8Array(0), maxTokens: 1 })
       const read = (id: string) => Stream.runCollect(generator.attach(id))
