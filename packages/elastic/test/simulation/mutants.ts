@@ -10,11 +10,6 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     from: "publisher().publish(packed, all.map(({ id }) => id))",
     to: "publisher().publish(packed, former.map(({ id }) => id))"
   },
-  "a death does not spoil what is prepared": {
-    file: core("standby"),
-    from: "WorkerDied): void => spoil(",
-    to: "WorkerDied): void => void ("
-  },
   "a member that leaves is dismissed before it has answered": {
     file: core("standby"),
     from: "wait ? finished(member) : Effect.void",
