@@ -27,6 +27,16 @@ describe("phalanx eplb", () => {
       assert.notInclude(stderr, "    at ")
     }))
 
+  it.effect("the file in the README is planned", () =>
+    Effect.gen(function*() {
+      const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
+      const files = yield* FileSystem.FileSystem
+      const path = yield* files.makeTempFileScoped()
+      yield* files.writeFileString(path, /^```json\n(\{ "rebalance"[^]*?)```$/m.exec(readme)![1]!)
+      const [plan] = yield* Eplb.plan(path)
+      assert.deepStrictEqual([plan!.name, plan!.outputs.logcnt], ["today", [[3, 1, 1, 1]]])
+    }).pipe(Effect.provide(NodeServices.layer)))
+
   it.effect("EP-8: an entry that cannot be planned is named, with what is wrong with it", () =>
     Effect.gen(function*() {
       const files = yield* FileSystem.FileSystem
