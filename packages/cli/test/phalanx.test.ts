@@ -85,6 +85,13 @@ describe("phalanx generate", () => {
       assert.include(wrong.stderr, "--kill 2: the ranks are 0 … 1")
     }))
 
+  it.live("an empty prompt is refused", () =>
+    Effect.gen(function*() {
+      const { code, stderr } = yield* phalanx("generate", "")
+      assert.strictEqual(code, 1)
+      assert.include(stderr, "An empty prompt is no headword; with --raw the model begins by itself")
+    }))
+
   it.live("flags that contradict each other are a usage error that says how", () =>
     Effect.gen(function*() {
       const given = (ranks?: number, dp?: number, tp?: number) =>
