@@ -12,7 +12,7 @@ const group = (name: string) =>
 
 const program = Effect.gen(function*() {
   const tree = yield* Supervisor.make({
-    policy: Supervision.restart({ max: 3, per: "1 minute", scope: "rest" }),
+    supervision: Supervision.restart({ max: 3, per: "1 minute", scope: "rest" }),
     children: { store: group("store"), front: group("front") }
   })
   const before = yield* Effect.flatMap(tree.get("store"), (store) => store.call.pid())

@@ -121,7 +121,7 @@ describe("phalanx status", () => {
   it.live("ST-1: says so if nothing runs, and why it cannot look", () =>
     Effect.gen(function*() {
       const env = { XDG_RUNTIME_DIR: yield* runtime }
-      const nothing = yield* Effect.provide(look, Registry.layerAt(join(env.XDG_RUNTIME_DIR, "phalanx")))
+      const nothing = yield* Effect.provide(look, Registry.layerWith({ folder: join(env.XDG_RUNTIME_DIR, "phalanx") }))
       assert.match(text.lines(nothing).join("\n"), /^No group of this user is running \(.*\/phalanx\)\.$/)
       Fs.mkdirSync(join(env.XDG_RUNTIME_DIR, "phalanx"))
       Fs.chmodSync(join(env.XDG_RUNTIME_DIR, "phalanx"), 0o777)

@@ -1,10 +1,10 @@
 /**
- * Supervision trees: groups of groups. A supervisor starts its children in order, starts a child again when it fails, with those that the scope of its policy takes along, and fails itself when that
+ * Supervision trees: groups of groups. A supervisor starts its children in order, starts a child again when it fails, with those that the scope of its supervision takes along, and fails itself when that
  * happens too often. It is supervised in turn by being a child of another one, or by whoever waits for its `failure`.
  *
  * ```ts
  * const tree = yield* Supervisor.make({
- *   policy: Supervision.restart({ max: 3, per: "1 minute", scope: "rest" }),
+ *   supervision: Supervision.restart({ max: 3, per: "1 minute", scope: "rest" }),
  *   children: { store: WorkerGroup.make(Store, …), front: WorkerGroup.make(Front, …) }
  * })
  * const store = yield* tree.get("store")
@@ -53,7 +53,7 @@ export interface Supervisor<C extends Children> extends Supervised<ChildError<C>
 /** What `make` takes. */
 export interface Options<C extends Children> {
   /** What a child's failure leads to; `scope` means children here. Default: `Supervision.escalate`. */
-  readonly policy?: Restart | Escalate | undefined
+  readonly supervision?: Restart | Escalate | undefined
   /** In the order of starting; they are stopped in the reverse order. */
   readonly children: C
 }

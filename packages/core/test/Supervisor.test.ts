@@ -34,7 +34,7 @@ describe("Supervisor", () => {
   ) {
     it.live(`SV-1: scope ${scope}: a child that fails is started again with those taken along, stopped in reverse order`, () =>
       Effect.gen(function*() {
-        const tree = yield* Supervisor.make({ policy: Supervision.restart({ max: 3, per: "1 minute", scope }), children })
+        const tree = yield* Supervisor.make({ supervision: Supervision.restart({ max: 3, per: "1 minute", scope }), children })
         const first = yield* tree.get("b")
         yield* first.kill(0)
         assert.deepStrictEqual(yield* history(tree, 3 + after.length), [...started, ...after])
@@ -48,7 +48,7 @@ describe("Supervisor", () => {
   it.effect("SV-2: a failure more than the intensity allows is the supervisor's own, once, and whoever waits for a child is told", () =>
     Effect.gen(function*() {
       const tree = yield* Supervisor.make({
-        policy: Supervision.restart({ max: 1, per: "1 minute" }),
+        supervision: Supervision.restart({ max: 1, per: "1 minute" }),
         children: { a: group() }
       })
       const kill = Effect.flatMap(tree.get("a"), (group) => group.kill(0))
@@ -70,7 +70,10 @@ describe("Supervisor", () => {
   it.live("SV-3: trees nest: a supervisor that fails is its parent's failed child", () =>
     Effect.gen(function*() {
       const inner = Supervisor.make({ children: { worker: group() } })
-      const tree = yield* Supervisor.make({ policy: Supervision.restart({ max: 1, per: "1 minute" }), children: { a: group(), inner } })
+      const tree = yield* Supervisor.make({
+        supervision: Supervision.restart({ max: 1, per: "1 minute" }),
+        children: { a: group(), inner }
+      })
       const worker = yield* Effect.flatMap(tree.get("inner"), (inner) => inner.get("worker"))
       yield* worker.kill(0)
       assert.deepStrictEqual((yield* history(tree, 5)).slice(2), ["Failed inner", "Stopped inner", "Started inner"])

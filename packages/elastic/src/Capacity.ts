@@ -2,7 +2,7 @@
  * Says how many slots a group has at another size. A policy is a plain function: `fit`, the default, or `fixedSlots`.
  */
 import * as Effect from "effect/Effect"
-import { CapacityError } from "./ElasticError.ts"
+import * as Schema from "effect/Schema"
 
 /** A change of size: experts of the model, copies beyond them that are wanted, slots that there are, and ranks before and after. */
 export interface Request {
@@ -12,6 +12,19 @@ export interface Request {
   readonly physical: number
   readonly from: number
   readonly to: number
+}
+
+/** So many ranks cannot hold all experts in the slots that they have. */
+export class CapacityError extends Schema.TaggedError<CapacityError>()("CapacityError", {
+  logical: Schema.Int,
+  slots: Schema.Int,
+  ranks: Schema.Int,
+  /** The fewest ranks that can. */
+  minimum: Schema.Int
+}) {
+  override get message(): string {
+    return `${this.ranks} ranks have ${this.slots} slots for ${this.logical} experts. Keep ${this.minimum} ranks or more`
+  }
 }
 
 /** Slots of all ranks together after the change. */

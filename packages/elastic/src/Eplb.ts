@@ -5,9 +5,9 @@
  * copy's share and a pack's sum as 64-bit ones; among equals the lower index comes first, so that every machine computes the same map.
  */
 import * as Effect from "effect/Effect"
-import { PlacementError } from "./ElasticError.ts"
 import type { Load } from "./ExpertLoad.ts"
 import * as ExpertMap from "./ExpertMap.ts"
+import { ExpertPlacementError } from "./ExpertPlacementError.ts"
 import { eachLayer } from "./internal/eachLayer.ts"
 
 /** What experts are spread over. */
@@ -108,7 +108,7 @@ export const preserveSlots = (
 /** Whether groups of experts can be kept within nodes. */
 export const isHierarchical = ({ groups = 1, nodes = 1 }: Pick<Options, "groups" | "nodes">): boolean => groups % nodes === 0
 
-/** The map for a load. What cannot be spread evenly is a `PlacementError` that names the option. */
+/** The map for a load. What cannot be spread evenly is an `ExpertPlacementError` that names the option. */
 export const rebalance = Effect.fnUntraced(function*(load: Load, options: Options) {
   yield* check(load, options)
   const { members, physical, previous } = options
@@ -153,7 +153,7 @@ const spread = (weights: Float32Array, physical: number, groups: number, nodes: 
 
 const check = Effect.fnUntraced(function*(load: Load, options: Options) {
   const { members, physical, previous } = options
-  const fail = (where: string, issue: string, advice: string) => new PlacementError({ where, issue, advice })
+  const fail = (where: string, issue: string, advice: string) => new ExpertPlacementError({ where, issue, advice })
   const logical = load[0]?.length ?? 0
   if (logical === 0) return yield* fail("load", "no experts", "Give at least one layer of at least one expert")
   for (const [layer, weights] of load.entries()) {

@@ -5,8 +5,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { PlacementError } from "./ElasticError.ts"
 import type { Load } from "./ExpertLoad.ts"
+import { ExpertPlacementError } from "./ExpertPlacementError.ts"
 
 /**
  * The logical expert in each slot, layer by layer, or `empty`. All members have equally many slots: those of `members[i]` are the i-th part of
@@ -32,7 +32,7 @@ export interface Replicas {
 /** Checks that all layers are equally wide, that each member has equally many slots, and that no member stands twice. */
 export const make = Effect.fnUntraced(function*(members: ReadonlyArray<number>, layers: ReadonlyArray<ReadonlyArray<number>>) {
   const width = layers[0]?.length ?? 0
-  const fail = (where: string, issue: string, advice: string) => new PlacementError({ where, issue, advice })
+  const fail = (where: string, issue: string, advice: string) => new ExpertPlacementError({ where, issue, advice })
   if (new Set(members).size !== members.length) return yield* fail("members", `${members} names one twice`, "Name each member once")
   const ragged = layers.findIndex((layer) => layer.length !== width)
   if (ragged !== -1) {

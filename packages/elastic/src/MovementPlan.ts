@@ -6,8 +6,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { PlacementError } from "./ElasticError.ts"
 import * as ExpertMap from "./ExpertMap.ts"
+import { ExpertPlacementError } from "./ExpertPlacementError.ts"
 import { eachLayer } from "./internal/eachLayer.ts"
 
 /** Experts of one layer that one member gets from another, or from the model's file where no member has them any more. */
@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(function*(options: {
 }) {
   const { from, lost = [], to } = options
   if (from.layers.length !== to.layers.length) {
-    return yield* new PlacementError({
+    return yield* new ExpertPlacementError({
       where: "to",
       issue: `${to.layers.length} layers where the map so far has ${from.layers.length}`,
       advice: "Give two maps of the same model"

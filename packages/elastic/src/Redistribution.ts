@@ -2,8 +2,8 @@
  * Repairs a map after members were lost, with nothing but the slots that are left: every survivor computes the same, without a word to the others.
  */
 import * as Effect from "effect/Effect"
-import { PlacementError } from "./ElasticError.ts"
 import * as ExpertMap from "./ExpertMap.ts"
+import { ExpertPlacementError } from "./ExpertPlacementError.ts"
 
 /** A map without its lost members, and what has to be loaded before it can be used. */
 export interface Repaired {
@@ -15,7 +15,7 @@ export interface Repaired {
 
 /**
  * Gives each expert that was lost with its last copy the slot of an expert that still has another: on every survivor in turn, those with the most
- * copies first. A `PlacementError` names the layer and the expert for which there is none.
+ * copies first. An `ExpertPlacementError` names the layer and the expert for which there is none.
  */
 export const redistribute = Effect.fnUntraced(function*(
   map: ExpertMap.ExpertMap,
@@ -24,7 +24,7 @@ export const redistribute = Effect.fnUntraced(function*(
   const { logical, lost } = options
   const stranger = lost.find((member) => !map.members.includes(member))
   if (stranger !== undefined) {
-    return yield* new PlacementError({
+    return yield* new ExpertPlacementError({
       where: `member ${stranger}`,
       issue: `is none of the map's: ${map.members.join(", ")}`,
       advice: "Name members that the map has"
@@ -45,7 +45,7 @@ export const redistribute = Effect.fnUntraced(function*(
       let slot = donors.next()
       while (!slot.done && counts[slots[slot.value]!]! < 2) slot = donors.next()
       if (slot.done) {
-        return yield* new PlacementError({
+        return yield* new ExpertPlacementError({
           where: `layer ${layer}, expert ${expert}`,
           issue: "no member has it, and no other expert has a copy to spare",
           advice: "Give survivors more slots, or keep more copies"

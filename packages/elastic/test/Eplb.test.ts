@@ -81,7 +81,7 @@ describe("EPLB, number for number", () => {
       const four = { members: range(4), physical: 8 }
       const refuses = Effect.fnUntraced(function*(where: string, load: ReadonlyArray<ReadonlyArray<number>>, options: Eplb.Options) {
         const error = yield* Effect.flip(Eplb.rebalance(load, options))
-        assert.strictEqual(error._tag, "PlacementError")
+        assert.strictEqual(error._tag, "ExpertPlacementError")
         assert.strictEqual(error.where, where, error.message)
       })
       yield* refuses("load", [], four)

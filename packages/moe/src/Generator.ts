@@ -136,7 +136,7 @@ export interface Options {
   /** Bytes of one prompt taken in a step. Default 32. */
   readonly chunk?: number | undefined
   /** How long results of requests with an id are kept, of the last 1024 of them. Default: 10 minutes. */
-  readonly results?: Duration.Input | undefined
+  readonly keepResults?: Duration.Input | undefined
   /** Publish step n+1 before step n's replies are in. Default true. */
   readonly ahead?: boolean | undefined
   /** Called after each step. */
@@ -238,7 +238,7 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
   scheduler.bound({ each: Math.min(...described.map(({ requests }) => requests)) })
   const clock = yield* Clock.Clock
   const books = book.make({
-    keptFor: Duration.toMillis(Duration.fromInputUnsafe(options.results ?? "10 minutes")),
+    keptFor: Duration.toMillis(Duration.fromInputUnsafe(options.keepResults ?? "10 minutes")),
     now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6,
     drop: scheduler.drop
   })

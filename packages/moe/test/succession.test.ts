@@ -212,7 +212,7 @@ describe("requests with an id", () => {
       const clock = yield* Clock.Clock
       const ranks = yield* start(1)
       const generator = yield* Effect.provideService(
-        Generator.make({ ranks, requests: 32, rows: 64, results: "1 minute" }),
+        Generator.make({ ranks, requests: 32, rows: 64, keepResults: "1 minute" }),
         Clock.Clock,
         Object.assign(Object.create(clock), { monotonicTimeNanosUnsafe: () => BigInt(now) * 1_000_000n })
       )

@@ -382,8 +382,14 @@ const make = (folder: string): Registry["Service"] => {
   }
 }
 
-/** A registry in a folder, which is made with mode 0700 when the first group is entered. */
-export const layerAt = (folder: string): Layer.Layer<Registry> => Layer.sync(Registry, () => make(folder))
+/** Where groups are recorded. */
+export interface Options {
+  /** A folder of its own, which is made with mode 0700 when the first group is entered. Default: `defaultFolder`. */
+  readonly folder?: string | undefined
+}
+
+/** A registry with these options. */
+export const layerWith = (options: Options): Layer.Layer<Registry> => Layer.sync(Registry, () => make(options.folder ?? defaultFolder()))
 
 /** The registry of this user. */
-export const layer: Layer.Layer<Registry> = Layer.suspend(() => layerAt(defaultFolder()))
+export const layer: Layer.Layer<Registry> = layerWith({})

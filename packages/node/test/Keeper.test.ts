@@ -92,7 +92,7 @@ describe("a keeper", () => {
       const killed = performance.now()
       // Whoever sweeps meanwhile leaves them alone.
       const looked = Effect.flatMap(Registry.Registry, ({ groups, sweep }) => Effect.all([sweep, groups]))
-      const [swept, { groups }] = yield* Effect.provide(looked, Registry.layerAt(registry))
+      const [swept, { groups }] = yield* Effect.provide(looked, Registry.layerWith({ folder: registry }))
       assert.deepStrictEqual(groups.map(({ alive, kept }) => [alive, kept]), [[false, true]])
       assert.deepStrictEqual([swept, [keeper, ...pids].every(lives)], [[], true])
       yield* eventually("all are gone", () => ![keeper, ...pids].some(lives), 20_000)

@@ -33,8 +33,8 @@ export const layerWith = (options: ShmQueues.Options): Layer.Layer<MessageQueues
       const shm = yield* Effect.provide(MessageQueues, ShmQueues.layerWith(options))
       // Loading the sockets' library costs tens of milliseconds, which a worker in shared memory is spared.
       const sockets = yield* Effect.cached(
-        Effect.promise(() => import("./TcpQueues.ts")).pipe(
-          Effect.flatMap(({ layerIpc }) => Layer.buildWithScope(layerIpc, scope)),
+        Effect.promise(() => import("./IpcQueues.ts")).pipe(
+          Effect.flatMap(({ layer }) => Layer.buildWithScope(layer, scope)),
           Effect.flatMap((services) => Effect.provide(MessageQueues, services))
         )
       )

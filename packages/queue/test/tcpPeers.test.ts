@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Handle, MessageQueues } from "@phalanx/core/MessageQueues"
+import * as IpcQueues from "@phalanx/queue/IpcQueues"
 import * as TcpQueues from "@phalanx/queue/TcpQueues"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -33,7 +34,7 @@ const three = Effect.forEach([0, 1, 2], (rank) => openPeers(rank, 3))
 const numbers = (length: number) => Array.from({ length }, (_, index) => index)
 const handlesOf = (all: ReadonlyArray<{ readonly peers: { readonly handle: Handle } }>) => all.map((one) => one.peers.handle)
 
-for (const [name, layer] of [["TCP", TcpQueues.layer], ["Unix sockets", TcpQueues.layerIpc]] as const) {
+for (const [name, layer] of [["TCP", TcpQueues.layer], ["Unix sockets", IpcQueues.layer]] as const) {
   describe(`lanes between ranks over ${name}`, () => {
     it.live("every pair's messages arrive once, in order, in both directions, with channel, sequence and bytes", () =>
       Effect.gen(function*() {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Handle } from "@phalanx/core/MessageQueues"
+import * as IpcQueues from "@phalanx/queue/IpcQueues"
 import * as TcpQueues from "@phalanx/queue/TcpQueues"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,10 +12,7 @@ import { dirname } from "node:path"
 import { capability, curveKeyPair, Dealer } from "zeromq"
 import { attach, openGroup, portOf, startRank, until, wire } from "./tcpHarness.ts"
 
-const over = {
-  TCP: TcpQueues.layer,
-  "Unix sockets": TcpQueues.layerIpc
-}
+const over = { TCP: TcpQueues.layer, "Unix sockets": IpcQueues.layer }
 const quick = TcpQueues.layerWith({ deadline: "1 second" })
 const refused = Effect.map(Metric.value(TcpQueues.refused), (state) => state.count)
 const numbers = (length: number) => Array.from({ length }, (_, index) => index)

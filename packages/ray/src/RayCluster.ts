@@ -53,7 +53,7 @@ export interface Options extends Python.Options {
   /** What the layer's groups ask for, unless `placed` says otherwise. */
   readonly placing?: Placing | undefined
   /** For how long groups outlive a driver that is gone, unless another one adopts them (`Ray.adopt`). Default: not at all. */
-  readonly detached?: Duration.Input | undefined
+  readonly detachedFor?: Duration.Input | undefined
   /** What a cluster of one's own offers. */
   readonly own?: Omit<RayHead.Options, keyof Python.Options> | undefined
   /** What carries the frames: shared memory to workers on this process's host and TCP to the others, or TCP to all. Default `mixed`. */
@@ -154,7 +154,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
   const { address, token } = given === undefined
     ? yield* RayHead.make({ ...options.own, python: python.path })
     : { address: given, token: (options.token ?? findToken()) || undefined }
-  const ttl = options.detached === undefined ? 0 : Duration.toSeconds(Duration.fromInputUnsafe(options.detached))
+  const ttl = options.detachedFor === undefined ? 0 : Duration.toSeconds(Duration.fromInputUnsafe(options.detachedFor))
   const news = options.progress ?? write
   const link = yield* Link.make({
     python: python.path,
@@ -201,7 +201,9 @@ const build = Effect.fnUntraced(function*(options: Options) {
   return Layer.mergeAll(
     Layer.succeed(Cluster.Cluster, { spawn }),
     Layer.succeed(Ray, ray),
-    queues.pipe(Layer.provide([transport, options.registry === undefined ? Registry.layer : Registry.layerAt(options.registry)]))
+    queues.pipe(
+      Layer.provide([transport, options.registry === undefined ? Registry.layer : Registry.layerWith({ folder: options.registry })])
+    )
   )
 })
 

@@ -26,7 +26,7 @@ const drive = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   const registry = join(runtime, "phalanx")
   // Whatever a killed one has left is gone in the end, as the next start would have it.
   yield* Effect.addFinalizer(() =>
-    Effect.ignore(Effect.flatMap(Registry.Registry, ({ sweep }) => sweep).pipe(Effect.provide(Registry.layerAt(registry))))
+    Effect.ignore(Effect.flatMap(Registry.Registry, ({ sweep }) => sweep).pipe(Effect.provide(Registry.layerWith({ folder: registry }))))
   )
   const env = { ...process.env, ...yield* environment, XDG_RUNTIME_DIR: runtime }
   const child = yield* Effect.acquireRelease(
@@ -99,7 +99,7 @@ export const driver = () =>
             assert.deepStrictEqual(death, { _tag: "Killed", signal: "SIGKILL" })
             yield* adopted!.end
             yield* gone(pids, 1000)
-          }).pipe(Effect.provide(cluster({ detached: "30 seconds" })))
+          }).pipe(Effect.provide(cluster({ detachedFor: "30 seconds" })))
         }))
 
       it.effect("RY-6: a detached group that nobody takes over ends itself when its time is over", () =>
@@ -112,7 +112,7 @@ export const driver = () =>
         }))
     })
 
-    layer(Layer.merge(cluster({ detached: "30 seconds" }), Another.layer), { timeout: 120_000, excludeTestServices: true })((it) => {
+    layer(Layer.merge(cluster({ detachedFor: "30 seconds" }), Another.layer), { timeout: 120_000, excludeTestServices: true })((it) => {
       it.effect("RY-6: a detached group outlives its bridge, and goes on with the next one", () =>
         Effect.gen(function*() {
           const before = childrenNaming("bridge.py")

@@ -31,7 +31,7 @@ interface Failure {
 const remembered = 256
 
 export const make = Effect.fn("Supervisor.make")(function*(options: Options<Children>) {
-  const policy = options.policy ?? escalate
+  const policy = options.supervision ?? escalate
   const context = yield* Effect.context<never>()
   const news = yield* Effect.acquireRelease(PubSub.unbounded<Event>({ replay: remembered }), PubSub.shutdown)
   const tell = (_tag: Event["_tag"], { name, starts }: Child, cause?: Cause.Cause<unknown>): void =>

@@ -31,20 +31,17 @@ export const layerDefault = (settings: Settings): Layer.Layer<MessageQueues, Que
 const shm = (settings: Settings) =>
   Effect.map(load("shm", () => import("@phalanx/queue/ShmQueues")), (queues) => queues.layerWith(settings))
 
-const zeromq = (name: string, make: (queues: typeof TcpQueues) => Layer.Layer<MessageQueues>) =>
-  Effect.map(load(name, () => import("@phalanx/queue/TcpQueues")), make)
-
 /** The queues of one transport, by the name that its handles bear. */
 export const layer = (transport: string, settings: Settings): Layer.Layer<MessageQueues, QueueError> => {
   switch (transport) {
     case "shm":
       return Layer.unwrap(shm(settings))
     case "tcp":
-      return Layer.unwrap(zeromq("tcp", (queues) => queues.layerWith(settings)))
+      return Layer.unwrap(Effect.map(load("tcp", () => import("@phalanx/queue/TcpQueues")), (queues) => queues.layerWith(settings)))
     case "mixed":
       return Layer.unwrap(Effect.map(load("mixed", () => import("@phalanx/queue/MixedQueues")), (queues) => queues.layerWith(settings)))
     case "ipc":
-      return Layer.unwrap(zeromq("ipc", (queues) => queues.layerIpc))
+      return Layer.unwrap(Effect.map(load("ipc", () => import("@phalanx/queue/IpcQueues")), (queues) => queues.layer))
     default:
       return Layer.effect(
         MessageQueues,

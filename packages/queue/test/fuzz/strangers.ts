@@ -3,6 +3,7 @@
  * a rank until they are changed; on a port they come from somebody who does not know the group's key.
  */
 import { type Handle, MessageQueues, type Publisher } from "@phalanx/core/MessageQueues"
+import * as IpcQueues from "@phalanx/queue/IpcQueues"
 import * as TcpQueues from "@phalanx/queue/TcpQueues"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -76,7 +77,7 @@ const start = (transport: string): Promise<Group> => {
         lost: () => void (heard[1] = NaN)
       })
       return { publisher, heard: (rank: number) => heard[rank]!, scope }
-    }).pipe(Scope.provide(scope), Effect.provide(transport === "ipc" ? TcpQueues.layerIpc : TcpQueues.layer))
+    }).pipe(Scope.provide(scope), Effect.provide(transport === "ipc" ? IpcQueues.layer : TcpQueues.layer))
   )
 }
 const groupOf = (transport: string): Promise<Group> => {
