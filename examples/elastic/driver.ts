@@ -9,6 +9,7 @@ import type { Request, Resizable } from "@phalanx/elastic/Resizable"
 import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Moe from "@phalanx/moe/Moe"
+import type { Ranks } from "@phalanx/moe/Ranks"
 import * as Load from "@phalanx/moe/testing/Load"
 import { Effect, Latch, type Layer, Logger, Stream } from "effect"
 import { spawn } from "node:child_process"
@@ -28,7 +29,7 @@ export interface Orders<E> {
   readonly capacity: number
   readonly journal: Layer.Layer<Elastic.Elastic, E>
   /** What the ranks are prepared for another size through, and what they are resized through. */
-  readonly ranks?: (ranks: Generator.Ranks) => Generator.Ranks
+  readonly ranks?: (ranks: Ranks["Service"]) => Ranks["Service"]
   readonly resizable: (resizable: Resizable["Service"]) => Resizable["Service"]
   /** Limits of one step; see `Generator`. */
   readonly requests?: number

@@ -1,9 +1,9 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Elastic from "@phalanx/elastic/Elastic"
+import { Resizable } from "@phalanx/elastic/Resizable"
 import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
 import * as Generator from "@phalanx/moe/Generator"
-import * as Moe from "@phalanx/moe/Moe"
+import * as Ranks from "@phalanx/moe/Ranks"
 import * as Load from "@phalanx/moe/testing/Load"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as RayCluster from "@phalanx/ray/RayCluster"
@@ -30,36 +30,35 @@ const sizes = values.sizes.split(",").map(Number)
 const options = group.options(sizes[0]!, Math.max(...sizes))
 const tell = (text: string) => values.json ? Effect.void : Console.log(text)
 
-interface Ranks {
-  readonly ranks: Generator.Ranks
-  readonly generator: Generator.Generator["Service"]
-  readonly timeline: Timeline.Timeline
-}
+const limits = (timeline: Timeline.Timeline): Generator.Options => ({ requests: 16, onStep: timeline.step })
 
-const owned = ({ generator, timeline }: Ranks) =>
-  timeline.soon(20, () => generator.seating.running().every((requests) => requests.length > 0))
+const owned = Effect.fnUntraced(function*(timeline: Timeline.Timeline) {
+  const { seating } = yield* Generator.Generator
+  return yield* timeline.soon(20, () => seating.running().every((requests) => requests.length > 0))
+})
 
 /** The group goes from size to size. */
-const scale = Effect.fnUntraced(function*(of: Ranks, sizes: ReadonlyArray<number>) {
-  const resizable = ElasticRanks.make(of)
+const scale = Effect.fnUntraced(function*(timeline: Timeline.Timeline, sizes: ReadonlyArray<number>) {
+  const resizable = yield* Resizable
   for (const [i, dp] of sizes.entries()) {
-    yield* of.timeline.steps(25)
+    yield* timeline.steps(25)
     const { from, steps } = yield* Elastic.scale(resizable, { to: { dp, tp: 1 }, operation: `scale-${i}` })
-    const within = yield* owned(of)
-    yield* of.timeline.steps(25)
-    yield* tell(Timeline.line(of.timeline.scaling({ from: from.shape["dp"]!, to: dp, steps, owned: within })))
+    const within = yield* owned(timeline)
+    yield* timeline.steps(25)
+    yield* tell(Timeline.line(timeline.scaling({ from: from.shape["dp"]!, to: dp, steps, owned: within })))
   }
 })
 
 /** Compares all texts, and tells what came of it. */
 const sum = Effect.fnUntraced(function*(
-  { ranks, timeline }: Ranks,
+  timeline: Timeline.Timeline,
   load: Effect.Success<ReturnType<typeof Load.start>>,
   more: Readonly<Record<string, unknown>> = {}
 ) {
   const texts = yield* load.stop
   const identical = yield* Load.compare(texts)
   if (values.svg !== undefined) writeFileSync(values.svg, timeline.svg())
+  const ranks = yield* Ranks.Ranks
   const recomputed = (yield* ranks.call.usage()).reduce((sum, usage) => sum + usage.recomputed, 0)
   const summary = { requests: load.sent(), completed: texts.length, identical, recomputed, ...more, scalings: timeline.scalings }
   yield* Console.log(values.json ? JSON.stringify(summary) : Timeline.summary(summary))
@@ -67,23 +66,27 @@ const sum = Effect.fnUntraced(function*(
 
 /** Sixteen requests write all the time. */
 const alone = Effect.gen(function*() {
-  const ranks = yield* WorkerGroup.make(Moe.Moe, { ...options, name: "elastic" })
-  const timeline = Timeline.make(ranks.mesh.shape.dp)
-  const generator = yield* Generator.make({ ranks, requests: 16, onStep: timeline.step })
-  const load = yield* Load.start({ generator, onToken: timeline.token })
-  yield* scale({ ranks, generator, timeline }, sizes.slice(1))
-  yield* sum({ ranks, generator, timeline }, load)
+  const timeline = Timeline.make(sizes[0]!)
+  const program = Effect.gen(function*() {
+    const load = yield* Load.start({ generator: yield* Generator.Generator, onToken: timeline.token })
+    yield* scale(timeline, sizes.slice(1))
+    yield* sum(timeline, load)
+  })
+  yield* Effect.provide(
+    program,
+    ElasticRanks.layer.pipe(
+      Layer.provideMerge(Generator.layerWith(limits(timeline))),
+      Layer.provideMerge(Ranks.layer({ ...options, name: "elastic" }))
+    )
+  )
 })
 
-/** The same, after a driver that is killed in the midst of the first change: this process takes over, and asks for the same requests by the same ids. */
-const after = Effect.fnUntraced(function*(folder: string) {
-  const timeline = Timeline.make(sizes[0]!)
+/** Takes over from a driver that was killed: has the change made that it had begun, and asks for the same requests by the same ids. */
+const goOn = Effect.fnUntraced(function*(timeline: Timeline.Timeline, former: Effect.Success<ReturnType<typeof driver.run>>) {
+  const { accepted, killed, pids, read, signal } = former
   const [from, to] = sizes as [number, number]
-  const { accepted, group: name, killed, pids, read, signal } = yield* driver.run(folder, [from, to, options.capacity], timeline)
-  yield* tell(`the driver of ${from} ranks ends with ${signal} when it has accepted ${accepted.length} requests and is about to have ${to}`)
-
-  const ranks = yield* WorkerGroup.adopt(Moe.Moe, { ...options, group: name })
-  const generator = yield* Generator.adopt({ ranks, requests: 16, onStep: timeline.step })
+  const ranks = yield* Ranks.Ranks
+  const generator = yield* Generator.Generator
   const known = (yield* generator.requests).map(({ id }) => id)
   const lost = accepted.filter((id) => !known.includes(id)).length
   const load = yield* Load.start({
@@ -96,16 +99,31 @@ const after = Effect.fnUntraced(function*(folder: string) {
       else read.set(n, before - 1)
     }
   })
-  const of = { ranks, generator, timeline }
-  const scaled = Option.getOrThrow(yield* Elastic.adopt(ElasticRanks.make(of)))
-  const within = yield* owned(of)
+  const scaled = Option.getOrThrow(yield* Elastic.adopt(yield* Resizable))
+  const within = yield* owned(timeline)
   const kept = ranks.workers.filter(({ pid }) => pids.includes(pid)).length
   yield* tell(`another one takes over: ${lost} of them lost, ${kept} of ${pids.length} processes the same`)
   yield* timeline.steps(25)
   yield* tell(Timeline.line(timeline.scaling({ from, to, steps: scaled.steps, owned: within, killed })))
-  yield* scale(of, sizes.slice(2))
+  yield* scale(timeline, sizes.slice(2))
   yield* timeline.soon(Infinity, () => accepted.every((id) => Number(id) < load.sent()))
-  yield* sum(of, load, { signal, accepted: accepted.length, lost, kept })
+  yield* sum(timeline, load, { signal, accepted: accepted.length, lost, kept })
+})
+
+/** The same, after a driver that is killed in the midst of the first change. */
+const after = Effect.fnUntraced(function*(folder: string) {
+  const timeline = Timeline.make(sizes[0]!)
+  const [from, to] = sizes as [number, number]
+  const former = yield* driver.run(folder, [from, to, options.capacity], timeline)
+  const { accepted, group, signal } = former
+  yield* tell(`the driver of ${from} ranks ends with ${signal} when it has accepted ${accepted.length} requests and is about to have ${to}`)
+  yield* Effect.provide(
+    goOn(timeline, former),
+    ElasticRanks.layer.pipe(
+      Layer.provideMerge(Generator.layerAdopted(limits(timeline))),
+      Layer.provideMerge(Ranks.layerAdopted({ ...options, group }))
+    )
+  )
 })
 
 const folder = Effect.acquireRelease(

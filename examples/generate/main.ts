@@ -1,18 +1,14 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Mesh from "@phalanx/core/Mesh"
-import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Generator from "@phalanx/moe/Generator"
-import * as Moe from "@phalanx/moe/Moe"
+import * as Ranks from "@phalanx/moe/Ranks"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import { Effect, Layer, Stream } from "effect"
 
-class Ranks extends WorkerGroup.Service<Ranks>()("generate/Ranks", {
-  protocol: Moe.Moe,
-  mesh: Mesh.make({ dp: 2, tp: 1 }),
-  entry: Moe.entry()
-}) {}
-
-const Serving = Layer.unwrap(Effect.map(Ranks, (ranks) => Generator.layer({ ranks })))
+const Serving = Generator.layer.pipe(
+  Layer.provide(Ranks.layer({ mesh: Mesh.make({ dp: 2, tp: 1 }) })),
+  Layer.provide(NodeCluster.layer)
+)
 
 const program = Effect.gen(function*() {
   const generator = yield* Generator.Generator
@@ -24,7 +20,4 @@ const program = Effect.gen(function*() {
   )
 })
 
-program.pipe(
-  Effect.provide(Serving.pipe(Layer.provide(Ranks.layer), Layer.provide(NodeCluster.layer))),
-  NodeRuntime.runMain
-)
+program.pipe(Effect.provide(Serving), NodeRuntime.runMain)

@@ -3,6 +3,7 @@ import type { Supervision } from "@phalanx/core/Supervision"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Moe from "@phalanx/moe/Moe"
+import type { Ranks } from "@phalanx/moe/Ranks"
 import * as Effect from "effect/Effect"
 
 /** Model ranks on whatever cluster is provided. */
@@ -17,7 +18,7 @@ export const mixed = ["actor", "black hole", "blorptastic", "happy", "Zürich", 
 const temperate = { prompt: Generator.headword("hack"), maxTokens: 24, sampling: { temperature: 0.8, seed: 7 } }
 
 /** Everything that must not depend on how it was computed: bytes of a batch and of one alone, and the bits of logits. */
-export const outcome = Effect.fnUntraced(function*(ranks: Generator.Ranks, chunk: number) {
+export const outcome = Effect.fnUntraced(function*(ranks: Ranks["Service"], chunk: number) {
   const generator = yield* Generator.make({ ranks, chunk })
   const together = yield* Effect.forEach([...mixed, temperate], generator.generate, { concurrency: "unbounded" })
   const alone = yield* generator.generate(mixed[1]!)

@@ -1,6 +1,6 @@
 /** A driver that kills itself while its ranks answer requests. `node victim.ts FOLDER REQUEST POINT` dies at a point of its journal, of its steps, or right before or after the next epoch begins. */
 import * as Elastic from "@phalanx/elastic/Elastic"
-import type * as Generator from "@phalanx/moe/Generator"
+import type { Ranks } from "@phalanx/moe/Ranks"
 import { Effect, Layer } from "effect"
 import * as DyingJournal from "../../../test/harness/dyingJournal.ts"
 import * as DyingSteps from "../../../test/harness/dyingSteps.ts"
@@ -10,10 +10,10 @@ import { journalOf } from "../group.ts"
 const [folder, request, point] = process.argv.slice(2) as [string, string, string]
 
 /** Requests have been given to their next owners, and no rank goes on, when the next epoch begins. */
-const dying = (ranks: Generator.Ranks): Generator.Ranks =>
+const dying = (ranks: Ranks["Service"]): Ranks["Service"] =>
   Object.create(ranks, {
     prepare: {
-      value: (...args: Parameters<Generator.Ranks["prepare"]>) =>
+      value: (...args: Parameters<Ranks["Service"]["prepare"]>) =>
         Effect.map(ranks.prepare(...args), (standby) => ({
           ...standby,
           commit: point === "before begin"

@@ -16,7 +16,7 @@ import * as Stream from "effect/Stream"
 import * as Elastic from "./Elastic.ts"
 import type { JournalError, ScaleConflict, ScaleFailed } from "./ElasticError.ts"
 import type { Scaled } from "./Operation.ts"
-import type { Resizable } from "./Resizable.ts"
+import { Resizable } from "./Resizable.ts"
 
 /** What a group has to do at one moment. */
 export interface Load {
@@ -119,9 +119,8 @@ export class Autoscaler extends Context.Service<Autoscaler, {
   readonly decisions: Stream.Stream<Decision>
 }>()("@phalanx/elastic/Autoscaler") {}
 
-/** What is scaled, by what, along which dimension. */
+/** By what the group is scaled, and along which dimension. */
 export interface Options<E, R> {
-  readonly group: Resizable["Service"]
   readonly along: string
   readonly policy: Policy
   /** Looked at `every` so often, and never while the group changes. A look that fails is logged and left out. */
@@ -136,7 +135,7 @@ export interface Options<E, R> {
  * Watches a group's load and changes its size, until the layer ends. What another has asked for meanwhile is let be: the conflict counts as a change that has failed.
  * Throws a `RangeError` for limits or shares that cannot be; the layer dies of one where the group has no such dimension.
  */
-export const layer = <E, R>(options: Options<E, R>): Layer.Layer<Autoscaler, never, Elastic.Elastic | R> => {
+export const layer = <E, R>(options: Options<E, R>): Layer.Layer<Autoscaler, never, Elastic.Elastic | Resizable | R> => {
   check(options.policy)
   return Layer.effect(Autoscaler, watch(options))
 }
@@ -155,8 +154,9 @@ const check = ({ hysteresis = 0.3, latencyMillis, max, min, queued, tokensInFlig
 }
 
 const watch = Effect.fnUntraced(
-  function*<E, R>({ along, deadline = "10 minutes", every = "1 second", group, load, policy }: Options<E, R>) {
+  function*<E, R>({ along, deadline = "10 minutes", every = "1 second", load, policy }: Options<E, R>) {
     const elastic = yield* Elastic.Elastic
+    const group = yield* Resizable
     const dimensions = Object.keys((yield* group.serving).shape)
     if (!dimensions.includes(along)) {
       return yield* Effect.die(new RangeError(`along must be a dimension of ${group.group}, one of ${dimensions.join(", ")}, not ${along}`))

@@ -10,6 +10,7 @@ import { readFileSync } from "node:fs"
 import * as Autoscaler from "../src/Autoscaler.ts"
 import * as Elastic from "../src/Elastic.ts"
 import { ResizeError } from "../src/ElasticError.ts"
+import { Resizable } from "../src/Resizable.ts"
 import { told } from "./told.ts"
 
 const idle = { queued: 0, tokensInFlight: 0 }
@@ -76,9 +77,8 @@ describe("an autoscaler's choice", () => {
   })
 
   it("refuses limits and shares that cannot be, and a policy that looks at nothing", () => {
-    const { group } = told()
     const layer = (policy: Partial<Autoscaler.Policy>) => () =>
-      Autoscaler.layer({ group, along: "dp", load: Effect.succeed(idle), policy: { min: 1, max: 4, queued: 1, ...policy } })
+      Autoscaler.layer({ along: "dp", load: Effect.succeed(idle), policy: { min: 1, max: 4, queued: 1, ...policy } })
     assert.throws(layer({ min: 0 }), RangeError, "min must be a positive integer, not 0")
     assert.throws(layer({ max: 0.5 }), RangeError, "max must be an integer from 1 up, not 0.5")
     assert.throws(layer({ hysteresis: 1 }), RangeError, "hysteresis must be a share")
@@ -112,11 +112,14 @@ const instant = Layer.succeed(Elastic.Elastic)({
   status: () => Effect.die("unused")
 })
 
+const watch = <E>(group: Resizable["Service"], options: Autoscaler.Options<E, never>) =>
+  Layer.provide(Autoscaler.layer(options), Layer.succeed(Resizable, group))
+
 describe("an autoscaler", () => {
   it.effect("refuses a dimension that its group has not", () =>
     Effect.gen(function*() {
       const { group } = told(undefined, "llm")
-      const misspelt = Autoscaler.layer({ group, along: "pd", policy: queue, load: Effect.succeed(idle) })
+      const misspelt = watch(group, { along: "pd", policy: queue, load: Effect.succeed(idle) })
       const error = yield* Layer.build(misspelt).pipe(Effect.scoped, Effect.catchDefect(Effect.succeed))
       assert.instanceOf(error, RangeError)
       assert.strictEqual(error.message, "along must be a dimension of llm, one of dp, tp, not pd")
@@ -150,7 +153,7 @@ describe("an autoscaler", () => {
           yield* Ref.set(second, now)
           yield* TestClock.adjust("1 second")
         }
-      }).pipe(Effect.provide(Autoscaler.layer({ group, along: "dp", policy, load })))
+      }).pipe(Effect.provide(watch(group, { along: "dp", policy, load })))
       const turns = changes.filter(({ up }, index) => up !== changes[index - 1]?.up)
       assert.deepStrictEqual(turns.map(({ up }) => up), [false, true, false, true, false], JSON.stringify(changes))
       // The recorded load has its bursts from second 40 and from second 110; each takes its time to be worked off.
@@ -167,7 +170,7 @@ describe("an autoscaler", () => {
       const corrected: Clock.Clock = Object.assign(Object.create(clock), {
         currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + correction)
       })
-      const layer = Autoscaler.layer({ group, along: "dp", policy: queue, load: Effect.sync(() => ({ ...idle, queued })) })
+      const layer = watch(group, { along: "dp", policy: queue, load: Effect.sync(() => ({ ...idle, queued })) })
       yield* Effect.gen(function*() {
         yield* TestClock.adjust("6 seconds")
         assert.strictEqual(store.read().serving.shape["dp"], 4)
@@ -228,7 +231,7 @@ describe("an autoscaler", () => {
         yield* Ref.set(broken, false)
         yield* until(2)
         assert.deepStrictEqual([heard[1], store.read().serving.shape["dp"]], ["4 Success", 4])
-      }).pipe(Effect.provide(Autoscaler.layer({ group, along: "dp", policy: queue, load })))
+      }).pipe(Effect.provide(watch(group, { along: "dp", policy: queue, load })))
       yield* TestClock.adjust("10 minutes")
       assert.strictEqual(store.read().serving.epoch, 1)
     }).pipe(Effect.provide(Elastic.layerSqlite({ filename: ":memory:" }))))

@@ -13,25 +13,29 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as MutableRef from "effect/MutableRef"
-import type * as Generator from "./Generator.ts"
+import { Generator } from "./Generator.ts"
 import * as placing from "./internal/placing.ts"
 import * as rounds from "./internal/rounds.ts"
 import { share } from "./internal/sharing.ts"
 import { size } from "./internal/size.ts"
 import type { Gifts, Moe, Part, Plan, Slots } from "./Moe.ts"
+import { Ranks } from "./Ranks.ts"
 import * as Sampling from "./Sampling.ts"
 
-/** The ranks, who drives them, and how they change. */
+/** How the ranks change. Their group's `capacity` is what bounds the size. */
 export interface Options {
-  /** Its `capacity` is what bounds the size. */
-  readonly ranks: Generator.Ranks
-  readonly generator: Generator.Generator["Service"]
   /** Slots for experts by size. Default: `Capacity.fit`. */
   readonly capacity?: Capacity.Capacity | undefined
   /** Copies of experts beyond one of each, where `capacity` heeds it. Default 0. */
   readonly redundant?: number | undefined
   /** Bytes a second that each rank gives others while steps run. Default: 64 MiB. */
   readonly bandwidth?: number | undefined
+}
+
+/** What `make` takes. */
+export interface MakeOptions extends Options {
+  readonly ranks: Ranks["Service"]
+  readonly generator: Generator["Service"]
 }
 
 type Standby = WorkerGroup.Standby<typeof Moe, "dp" | "tp">
@@ -69,7 +73,7 @@ const rehearsed: ReadonlyArray<Pick<Plan, "close"> & { readonly part: Part }> = 
 ]
 
 /** Ranks as something that can be resized. */
-export const make = (options: Options): Resizable["Service"] => {
+export const make = (options: MakeOptions): Resizable["Service"] => {
   const { capacity = Capacity.fit, generator: { seating }, ranks, redundant } = options
   const bandwidth = options.bandwidth ?? 64 * 1024 * 1024
   const tp = ranks.mesh.shape.tp
@@ -202,5 +206,14 @@ export const make = (options: Options): Resizable["Service"] => {
   })
 }
 
-/** `Resizable`, over a generator and its ranks. */
-export const layer = (options: Options): Layer.Layer<Resizable> => Layer.succeed(Resizable, make(options))
+/** The ranks that a generator drives, as something that can be resized, with these options. */
+export const layerWith = (options: Options): Layer.Layer<Resizable, never, Ranks | Generator> =>
+  Layer.effect(
+    Resizable,
+    Effect.gen(function*() {
+      return make({ ...options, ranks: yield* Ranks, generator: yield* Generator })
+    })
+  )
+
+/** As `layerWith`, with every option's default. */
+export const layer: Layer.Layer<Resizable, never, Ranks | Generator> = layerWith({})

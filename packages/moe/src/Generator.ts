@@ -2,7 +2,6 @@
  * Serves the model on a group: requests come in, bytes stream out. One fiber drives the ranks step by step; while a step runs, the next one is already
  * published, so that no rank waits for the driver between two steps.
  */
-import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -21,13 +20,12 @@ import { size } from "./internal/size.ts"
 import * as steps from "./internal/stepping.ts"
 import * as succession from "./internal/succession.ts"
 import { end } from "./Model.ts"
-import type { Moe, Opening, Slots, StepReply } from "./Moe.ts"
+import type { Opening, Slots, StepReply } from "./Moe.ts"
 import * as Placement from "./Placement.ts"
+import { Ranks } from "./Ranks.ts"
 import * as Sampling from "./Sampling.ts"
 import * as Scheduler from "./Scheduler.ts"
-
-/** The ranks that serve: a mesh of `dp` × `tp`. */
-export type Ranks = WorkerGroup.WorkerGroup<typeof Moe, "dp" | "tp">
+import type { Seating } from "./Seating.ts"
 
 /** A prompt that cannot be served: what it is, what the model takes, what to do. */
 export class PromptError extends Schema.TaggedError<PromptError>()("PromptError", {
@@ -126,9 +124,8 @@ export interface Step {
   readonly replies: ReadonlyArray<StepReply>
 }
 
-/** The ranks, the limits of one step, and who is told of it. */
+/** The limits of one step, and who is told of it. */
 export interface Options {
-  readonly ranks: Ranks
   /** Requests running at once on one owner, 1 to 32; more wait. Default 8. */
   readonly requests?: number | undefined
   /** Bytes that one owner takes in a step, 1 to 64. Default 32. */
@@ -143,27 +140,16 @@ export interface Options {
   readonly onStep?: ((step: Step) => void) | undefined
 }
 
+/** What `make` and `adopt` take. */
+export interface MakeOptions extends Options {
+  readonly ranks: Ranks["Service"]
+}
+
 /** The prompt that asks for a headword's entry. */
 export const headword = (word: string): Uint8Array => new TextEncoder().encode(word.endsWith("\n") ? word : `${word}\n`)
 
 /** Bytes the model can hold: byte 0, prompt and output. */
 export const context = size.context
-
-/** Who owns what on the ranks, and the moments between two steps at which that can change. */
-export interface Seating {
-  /** Where experts lie now, in the present rank order. */
-  readonly slots: () => Slots
-  /** The requests that run at each coordinate of `dp`. */
-  readonly running: () => ReadonlyArray<ReadonlyArray<number>>
-  /** Runs an effect when all replies are in and no step is out. Steps go on after it. Interrupting it takes it back, or interrupts the effect. */
-  readonly between: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | GenerationError>
-  /** Goes on with the ranks' present membership and these slots. `homes`: coordinates of `dp` of requests that have got another owner; those of one that is gone are computed anew. Only in `between`. */
-  readonly reseat: (slots: Slots, homes: ReadonlyMap<number, number>) => void
-  /** Who moves experts, from the first that is given until all have their places: a change of size, or a `Rebalance`, from which a change of size takes it. */
-  readonly mover: MutableRef.MutableRef<symbol | undefined>
-  /** See `Scheduler`. */
-  readonly bound: Scheduler.Scheduler["bound"]
-}
 
 /** The service that writes: many requests at once, each a stream of bytes or a whole text. */
 export class Generator extends Context.Service<Generator, {
@@ -203,26 +189,27 @@ const same = (a: Opening, b: Opening): boolean => {
 const lost = (cause: unknown): GenerationError =>
   new GenerationError({ issue: cause instanceof Error ? cause.message : "the generator has ended", cause })
 
-const initial = (ranks: Ranks): Slots => Array.from({ length: size.layers }, () => Placement.slots(size.experts, ranks.workers.length))
+const initial = (ranks: Ranks["Service"]): Slots =>
+  Array.from({ length: size.layers }, () => Placement.slots(size.experts, ranks.workers.length))
 
 /**
  * Serves until the scope ends or the group fails, which every open and later request is told. A group that restarts its ranks, or goes on without some, loses no request: what a lost rank had of them is
  * computed again from their bytes so far, and the text is the same.
  */
-export const make = Effect.fn("Generator.make")((options: Options) => start(options, undefined))
+export const make = Effect.fn("Generator.make")((options: MakeOptions) => start(options, undefined))
 
 /**
  * Serves on ranks that `WorkerGroup.adopt` has taken over. Requests with an id go on where their owners have come to, and results that are kept can be read; those without one had readers in the
  * former driver, and are ended. Fails with `GenerationError` if the ranks do.
  */
-export const adopt = Effect.fn("Generator.adopt")((options: Options) =>
+export const adopt = Effect.fn("Generator.adopt")((options: MakeOptions) =>
   Effect.flatMap(
     Effect.mapError(succession.take(options.ranks, () => initial(options.ranks)), lost),
     (estate) => start(options, estate)
   )
 )
 
-const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Success<ReturnType<typeof succession.take>> | undefined) {
+const start = Effect.fnUntraced(function*(options: MakeOptions, estate: Effect.Success<ReturnType<typeof succession.take>> | undefined) {
   const { ranks } = options
   const requests = options.requests ?? 8
   const rows = options.rows ?? 32
@@ -396,5 +383,13 @@ const start = Effect.fnUntraced(function*(options: Options, estate: Effect.Succe
   })
 })
 
-/** `Generator` on ranks that a layer below has started. */
-export const layer = (options: Options): Layer.Layer<Generator> => Layer.effect(Generator, make(options))
+/** `make`, with these options. */
+export const layerWith = (options: Options): Layer.Layer<Generator, never, Ranks> =>
+  Layer.effect(Generator, Effect.flatMap(Ranks, (ranks) => make({ ...options, ranks })))
+
+/** `make`, with every option's default. */
+export const layer: Layer.Layer<Generator, never, Ranks> = layerWith({})
+
+/** `adopt`, on `Ranks.layerAdopted`. */
+export const layerAdopted = (options: Options): Layer.Layer<Generator, GenerationError, Ranks> =>
+  Layer.effect(Generator, Effect.flatMap(Ranks, (ranks) => adopt({ ...options, ranks })))

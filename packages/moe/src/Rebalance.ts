@@ -10,15 +10,14 @@ import * as Effect from "effect/Effect"
 import * as MutableRef from "effect/MutableRef"
 import * as Schema from "effect/Schema"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type * as Generator from "./Generator.ts"
+import { Generator } from "./Generator.ts"
 import * as placing from "./internal/placing.ts"
 import * as rounds from "./internal/rounds.ts"
 import { size } from "./internal/size.ts"
+import { Ranks } from "./Ranks.ts"
 
-/** The ranks, who drives them, and what experts have to do. */
+/** What experts have to do, and where there is room for them. */
 export interface Options {
-  readonly ranks: Generator.Ranks
-  readonly generator: Generator.Generator["Service"]
   /** Default: how often the ranks' requests have wanted each expert since the ranks started. */
   readonly load?: ExpertLoad.Load | undefined
   /** Slots for experts. Default: `Capacity.fit`. */
@@ -46,12 +45,10 @@ export class RebalanceError extends Schema.TaggedError<RebalanceError>()("Rebala
   }
 }
 
-/**
- * Rebalances once. It fails, and leaves experts where they are, if a rank dies meanwhile, or if experts are moved for another size or by another one: a change of size does not wait for it. Interrupting it leaves them
- * there, too, or has placed them.
- */
-export const run = Effect.fn("Rebalance.run")(
-  function*({ capacity = Capacity.fit, generator: { seating }, load, ranks, redundant }: Options) {
+const rebalance = Effect.fn("Rebalance.run")(
+  function*({ capacity = Capacity.fit, load, redundant }: Options) {
+    const ranks = yield* Ranks
+    const { seating } = yield* Generator
     const epoch = Effect.map(SubscriptionRef.get(ranks.membership), ({ epoch }) => epoch)
     const began = yield* epoch
     const self = Symbol()
@@ -87,3 +84,9 @@ export const run = Effect.fn("Rebalance.run")(
   },
   Effect.scoped
 )
+
+/**
+ * Rebalances once. It fails, and leaves experts where they are, if a rank dies meanwhile, or if experts are moved for another size or by another one: a change of size does not wait for it. Interrupting it leaves them
+ * there, too, or has placed them.
+ */
+export const run = (options: Options = {}) => rebalance(options)

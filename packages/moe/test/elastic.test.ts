@@ -6,9 +6,12 @@ import type { Request, Resizable } from "@phalanx/elastic/Resizable"
 import * as Autoscaling from "@phalanx/moe/Autoscaling"
 import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
 import * as Generator from "@phalanx/moe/Generator"
+import { Ranks } from "@phalanx/moe/Ranks"
 import * as Rebalance from "@phalanx/moe/Rebalance"
+import type { Seating } from "@phalanx/moe/Seating"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -46,6 +49,11 @@ const undisturbed = (requests: typeof wanted) =>
 const recorded = JSON.parse(readFileSync(new URL("../model/load.json", import.meta.url), "utf8")).by_kind.person.counts as ReadonlyArray<
   ReadonlyArray<number>
 >
+
+const on = (ranks: Ranks["Service"], generator: Generator.Generator["Service"]) =>
+  Layer.merge(Layer.succeed(Ranks, ranks), Layer.succeed(Generator.Generator, generator))
+const rebalance = (ranks: Ranks["Service"], generator: Generator.Generator["Service"], options?: Rebalance.Options) =>
+  Effect.provide(Rebalance.run({ load: recorded, ...options }), on(ranks, generator))
 
 describe("ranks that change their number", () => {
   for (const tp of [1, 2]) {
@@ -93,7 +101,7 @@ describe("ranks that change their number", () => {
       const generator = yield* Generator.make({ ranks })
       const late: Array<Fiber.Fiber<Generator.Result, unknown>> = []
       // No step is out then, and the next one has other owners.
-      const reseat: Generator.Seating["reseat"] = (...args) => {
+      const reseat: Seating["reseat"] = (...args) => {
         for (const request of few.slice(3)) late.push(Effect.runFork(generator.generate(request)))
         generator.seating.reseat(...args)
       }
@@ -117,7 +125,12 @@ describe("ranks that change their number", () => {
         yield* Stream.runHead(Stream.filter(SubscriptionRef.changes(ranks.membership), ({ members }) => members.length === 2))
         const grown = yield* Stream.runHead(Stream.filter(SubscriptionRef.changes(ranks.membership), ({ members }) => members.length === 3))
         assert.deepInclude(Option.getOrThrow(grown), { epoch: 2 })
-      }).pipe(Effect.provide(Autoscaling.layer({ ranks, generator, policy, every: "5 millis", bandwidth: 1e9 })))
+      }).pipe(Effect.provide(
+        Autoscaling.layer({ policy, every: "5 millis" }).pipe(
+          Layer.provide(ElasticRanks.layerWith({ bandwidth: 1e9 })),
+          Layer.provide(on(ranks, generator))
+        )
+      ))
       assert.deepStrictEqual(yield* Fiber.join(texts), [expected, expected])
       assert.deepStrictEqual(yield* write(generator, few), expected)
       assert.strictEqual((yield* ranks.call.usage()).length, 3)
@@ -129,16 +142,16 @@ describe("ranks that change their number", () => {
       const ranks = yield* start(4, 1, Supervision.restart({ max: 9, per: "1 minute", backoff: "1 millis" }))
       const generator = yield* Generator.make({ ranks })
       const all = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
-      const { before, after, bytes } = yield* Rebalance.run({ ranks, generator, load: recorded })
+      const { before, after, bytes } = yield* rebalance(ranks, generator)
       assert.isBelow(before, 0.86)
       assert.isAbove(after, 0.97)
       assert.isAbove(bytes, 0)
       assert.deepStrictEqual(yield* Fiber.join(all), expected)
       for (const { recomputed } of yield* ranks.call.usage()) assert.strictEqual(recomputed, 0)
-      assert.deepStrictEqual(yield* Rebalance.run({ ranks, generator, load: recorded }), { before: after, after, bytes: 0 })
+      assert.deepStrictEqual(yield* rebalance(ranks, generator), { before: after, after, bytes: 0 })
       // With copies of what is wanted most, and one that dies: those who have its experts, or the file, give them to the next one.
       const again = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
-      const copied = yield* Rebalance.run({ ranks, generator, load: recorded, redundant: 8 })
+      const copied = yield* rebalance(ranks, generator, { redundant: 8 })
       assert.isAtLeast(copied.after, after)
       yield* ranks.kill(2)
       assert.deepStrictEqual(yield* Fiber.join(again), expected)
@@ -153,8 +166,8 @@ describe("ranks that change their number", () => {
       const generator = yield* Generator.make({ ranks })
       const group = ElasticRanks.make({ ranks, generator, bandwidth: 1e9 })
       const all = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
-      const rebalance = Rebalance.run({ ranks, generator, load: recorded })
-      const [one, other] = yield* Effect.all([rebalance, Effect.flip(rebalance)], { concurrency: "unbounded" })
+      const again = rebalance(ranks, generator)
+      const [one, other] = yield* Effect.all([again, Effect.flip(again)], { concurrency: "unbounded" })
       assert.isAbove(one.after, one.before)
       assert.strictEqual(other.message, "experts are being moved already. Ask again when they have their places")
       const read = Effect.map(ranks.call.describe(), (all) => all.slice(0, 3).map(({ bytesRead }) => bytesRead))
@@ -162,10 +175,10 @@ describe("ranks that change their number", () => {
       const from = yield* group.serving
       const resize = { operation: "", request: { to: { dp: 4, tp: 1 } }, from, epoch: 1, report: () => Effect.void }
       yield* group.prepare(resize)
-      const begun = yield* Effect.forkChild(Effect.flip(Rebalance.run({ ranks, generator })), { startImmediately: true })
+      const begun = yield* Effect.forkChild(Effect.flip(rebalance(ranks, generator, { load: undefined })), { startImmediately: true })
       yield* group.copy(resize)
       assert.strictEqual((yield* Fiber.join(begun))._tag, "RebalanceError")
-      assert.strictEqual((yield* Effect.flip(rebalance))._tag, "RebalanceError")
+      assert.strictEqual((yield* Effect.flip(again))._tag, "RebalanceError")
       yield* group.commit(resize)
       yield* group.retire(resize)
       assert.deepStrictEqual(yield* Fiber.join(all), expected)
@@ -173,7 +186,7 @@ describe("ranks that change their number", () => {
       // One that is called off is no hindrance either.
       const next = { ...resize, request: { to: { dp: 3, tp: 1 } }, from: yield* group.serving, epoch: 2 }
       for (const step of [group.prepare, group.copy, group.abort]) yield* step(next)
-      assert.isAbove((yield* rebalance).after, 0.97)
+      assert.isAbove((yield* again).after, 0.97)
     })).pipe(Effect.provide(Cluster.layerMemory)))
 
   for (const moment of ["give", "place"] as const) {
@@ -196,13 +209,13 @@ describe("ranks that change their number", () => {
           }
         })
         const error = yield* Effect.flip(
-          Rebalance.run({ ranks: Object.create(ranks, { call: { value: call } }), generator, load: recorded })
+          rebalance(Object.create(ranks, { call: { value: call } }), generator)
         )
         assert.deepInclude(error, { _tag: "CallError", method: moment, rank: 2 })
         assert.deepStrictEqual(yield* Fiber.join(all), expected)
         assert.deepStrictEqual(generator.seating.slots(), before)
         for (const { slots } of yield* ranks.call.inventory()) assert.deepStrictEqual(slots, before)
-        assert.isAbove((yield* Rebalance.run({ ranks, generator, load: recorded })).after, 0.97)
+        assert.isAbove((yield* rebalance(ranks, generator)).after, 0.97)
       })).pipe(Effect.provide(Cluster.layerMemory)))
   }
 
@@ -219,10 +232,10 @@ describe("ranks that change their number", () => {
             Effect.tap(ranks.call.give(payload), () => ranks.workers.length === 4 ? Effect.andThen(ranks.kill(2), shrunk) : Effect.void)
         }
       })
-      const error = yield* Effect.flip(Rebalance.run({ ranks: Object.create(ranks, { call: { value: call } }), generator, load: recorded }))
+      const error = yield* Effect.flip(rebalance(Object.create(ranks, { call: { value: call } }), generator))
       assert.strictEqual(error.message, "the group has changed meanwhile. Ask again")
       assert.deepStrictEqual(yield* Fiber.join(all), expected)
-      assert.isAbove((yield* Rebalance.run({ ranks, generator, load: recorded })).after, 0.97)
+      assert.isAbove((yield* rebalance(ranks, generator)).after, 0.97)
     })).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("MO-12: go on as they were when a change is called off, and can then be changed", () =>
@@ -253,7 +266,7 @@ describe("ranks that change their number", () => {
       const ranks = yield* start(2, 1, undefined, 6)
       const generator = yield* Generator.make({ ranks })
       const group = ElasticRanks.make({ ranks, generator, bandwidth: 1e9 })
-      yield* Rebalance.run({ ranks, generator, load: recorded })
+      yield* rebalance(ranks, generator)
       for (const steps of [[group.prepare], [group.prepare, group.copy]]) {
         yield* scale(group, { to: { dp: ranks.mesh.shape.dp + 1, tp: 1 } })
         const from = yield* group.serving
@@ -262,7 +275,7 @@ describe("ranks that change their number", () => {
         const seated = generator.seating.slots()
         for (const { slots } of yield* ranks.call.inventory()) assert.deepStrictEqual(slots, seated)
       }
-      assert.isAbove((yield* Rebalance.run({ ranks, generator, load: recorded })).after, 0.97)
+      assert.isAbove((yield* rebalance(ranks, generator)).after, 0.97)
     })).pipe(Effect.provide(Cluster.layerMemory)))
 
   it.live("MO-12: are changed all the same by a commit that a death has spoilt, past the point of no return", () =>

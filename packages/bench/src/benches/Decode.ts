@@ -2,6 +2,7 @@ import * as Mesh from "@phalanx/core/Mesh"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Moe from "@phalanx/moe/Moe"
+import type { Ranks } from "@phalanx/moe/Ranks"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Effect from "effect/Effect"
 import type * as Bench from "../Bench.ts"
@@ -31,7 +32,7 @@ const parts: ReadonlyArray<readonly [system: string, of: (step: Generator.Step, 
 const start = (dp: number) => WorkerGroup.make(Moe.Moe, { name: "bench", mesh: Mesh.make({ dp, tp: 1 }), entry: Moe.entry() })
 
 /** The steps of a batch of eight, all of them writing. */
-const steps = (ranks: Generator.Ranks, ahead: boolean, bytes: number) =>
+const steps = (ranks: Ranks["Service"], ahead: boolean, bytes: number) =>
   Effect.scoped(Effect.gen(function*() {
     const taken: Array<Generator.Step> = []
     const generator = yield* Generator.make({ ranks, ahead, onStep: (step) => taken.push(step) })

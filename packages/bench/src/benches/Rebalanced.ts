@@ -4,6 +4,7 @@ import type { Load } from "@phalanx/elastic/ExpertLoad"
 import * as Generator from "@phalanx/moe/Generator"
 import * as Model from "@phalanx/moe/Model"
 import * as Moe from "@phalanx/moe/Moe"
+import * as Ranks from "@phalanx/moe/Ranks"
 import * as Rebalance from "@phalanx/moe/Rebalance"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Effect from "effect/Effect"
@@ -66,7 +67,13 @@ export const Rebalanced: Bench.Bench = {
           return { system, ranks, generator, sample: steps(generator, taken), rounds: [] as Array<Row.Round> }
         }))
       const { generator, ranks } = groups[1]!
-      const [{ after, before }] = yield* Effect.all([Rebalance.run({ ranks, generator, load: recorded() }), groups[1]!.sample], {
+      const [{ after, before }] = yield* Effect.all([
+        Rebalance.run({ load: recorded() }).pipe(
+          Effect.provideService(Ranks.Ranks, ranks),
+          Effect.provideService(Generator.Generator, generator)
+        ),
+        groups[1]!.sample
+      ], {
         concurrency: 2
       })
       const heated = performance.now() + depth.heat.most

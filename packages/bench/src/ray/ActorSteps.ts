@@ -2,8 +2,8 @@
  * Steps by one call of a Ray actor for each rank (`rivals/ray_steps.py`), for comparison. The actors' driver issues calls as soon as they are asked for and answers them in
  * order, so that a step can be under way while the one before it runs, as it can by a queue.
  */
-import type * as Generator from "@phalanx/moe/Generator"
 import type { Plan, StepReply } from "@phalanx/moe/Moe"
+import type { Ranks } from "@phalanx/moe/Ranks"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import process from "node:process"
@@ -70,7 +70,7 @@ export const make = Effect.fn("ActorSteps.make")(function*({ address, python, so
     })
   return {
     /** The same ranks, but for their steps. */
-    over: (ranks: Generator.Ranks): Generator.Ranks =>
+    over: (ranks: Ranks["Service"]): Ranks["Service"] =>
       Object.create(ranks, { call: { value: Object.create(ranks.call, { step: { value: step } }) } }),
     /** Microseconds of so many fan-outs to actors that answer at once, timed where they are called from. */
     bare: (count: number): Effect.Effect<ReadonlyArray<number>> =>

@@ -5,14 +5,16 @@ import * as Capacity from "@phalanx/elastic/Capacity"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
-import type { Ranks, Seating, Step } from "../Generator.ts"
+import type { Step } from "../Generator.ts"
 import type { Plan, Slots, StepReply } from "../Moe.ts"
+import type { Ranks } from "../Ranks.ts"
 import type { Scheduler } from "../Scheduler.ts"
+import type { Seating } from "../Seating.ts"
 import * as loss from "./loss.ts"
 import * as placing from "./placing.ts"
 
 export interface Options {
-  readonly ranks: Ranks
+  readonly ranks: Ranks["Service"]
   readonly scheduler: Scheduler
   readonly slots: Slots
   /** Steps that are out at once. */
@@ -30,13 +32,14 @@ interface Flight {
 }
 
 /** Who owns requests, by coordinate of `dp`: the member ids of the first of each `tp`. */
-const ownersOf = (ranks: Ranks): ReadonlyArray<number> =>
+const ownersOf = (ranks: Ranks["Service"]): ReadonlyArray<number> =>
   ranks.workers.filter((_, rank) => rank % ranks.mesh.shape.tp === 0).map(({ id }) => id)
 
-const membersOf = (ranks: Ranks): ReadonlyArray<number> => ranks.workers.map(({ id }) => id)
+const membersOf = (ranks: Ranks["Service"]): ReadonlyArray<number> => ranks.workers.map(({ id }) => id)
 
 /** Which life of each member it is. */
-const livesOf = (ranks: Ranks): ReadonlyMap<number, number> => new Map(ranks.workers.map(({ id, incarnation }) => [id, incarnation]))
+const livesOf = (ranks: Ranks["Service"]): ReadonlyMap<number, number> =>
+  new Map(ranks.workers.map(({ id, incarnation }) => [id, incarnation]))
 
 /** The experts that lost members had go to those who have fewest. */
 const withoutLost = (slots: Slots, before: ReadonlyArray<number>, after: ReadonlyArray<number>) =>

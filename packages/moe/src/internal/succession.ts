@@ -4,8 +4,8 @@
  * A step only says who advances: each owner's requests stand for themselves. So ranks that have done the last step and ranks that were cut short in it need not agree, except those that share an owner.
  */
 import * as Effect from "effect/Effect"
-import type * as Generator from "../Generator.ts"
 import type { Holding, Inventory, Opening, Slots } from "../Moe.ts"
+import type { Ranks } from "../Ranks.ts"
 import * as Scheduler from "../Scheduler.ts"
 import * as loss from "./loss.ts"
 
@@ -71,7 +71,7 @@ export const gather = (inventories: ReadonlyArray<Inventory>, tp: number): Estat
 }
 
 /** Has the ranks go on from what they hold. What one that was started anew has lost of its requests waits to be opened again. */
-export const take = (ranks: Generator.Ranks, initial: () => Slots): Effect.Effect<Estate & { readonly slots: Slots }, loss.StepError> =>
+export const take = (ranks: Ranks["Service"], initial: () => Slots): Effect.Effect<Estate & { readonly slots: Slots }, loss.StepError> =>
   Effect.gen(function*() {
     const { dp, tp } = ranks.mesh.shape
     const estate = gather(yield* ranks.call.inventory(), tp)
