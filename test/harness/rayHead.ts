@@ -27,7 +27,7 @@ export default async (project: TestProject) => {
   const scope = Scope.makeUnsafe()
   const start = Effect.gen(function*() {
     const { path: python } = yield* Python.find()
-    return { python, ...(yield* RayHead.make({ python, gpus: 4 })) }
+    return { python, ...(yield* RayHead.make({ python, gpus: 4, resources: { seat: 64 } })) }
   }).pipe(Scope.provide(scope))
   let head: Promise<string> | undefined
   const server = createServer((socket) => {

@@ -1,12 +1,12 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { scouts, type Shared } from "./cluster.ts"
+import { Pair, type Paired } from "./cluster.ts"
 
-export const calls = (it: Shared) =>
+export const calls = (it: Paired) =>
   describe("calls by name on Ray", () => {
     it.effect("RY-1: go to a method of the protocol, checked by its schema, with all replies or one rank's, and end in time", () =>
       Effect.gen(function*() {
-        const group = yield* scouts(2)
+        const { group } = yield* Pair
         const bytes = Uint8Array.of(1, 2, 3)
         assert.deepStrictEqual(yield* group.callByName("echo", { bytes }), [bytes, bytes])
         assert.deepStrictEqual(yield* group.slice({ rank: [1] }).callByName("echo", { bytes }), [bytes])

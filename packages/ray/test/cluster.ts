@@ -2,12 +2,15 @@
 import type { Vitest } from "@effect/vitest"
 import * as Mesh from "@phalanx/core/Mesh"
 import type * as Placement from "@phalanx/core/Placement"
+import * as Supervision from "@phalanx/core/Supervision"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as RayCluster from "@phalanx/ray/RayCluster"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { createInterface } from "node:readline"
@@ -32,11 +35,46 @@ export const cluster = (options: RayCluster.Options = {}) =>
       }))
   )
 
+/** One that gives workers more than their host does. */
+export const carrying = Layer.unwrap(
+  Effect.as(
+    Effect.acquireRelease(
+      Effect.sync(() => process.env["PHALANX_TEST_CARRIED"] = "carried"),
+      () => Effect.sync(() => delete process.env["PHALANX_TEST_CARRIED"])
+    ),
+    cluster({ env: { PHALANX_TEST_ADDED: "added" }, carry: ["PHALANX_TEST_CARRIED", "PATH", "PHALANX_TEST_NOTHING"] })
+  )
+)
+
 export const entry = new URL("./fixtures/scout.ts", import.meta.url)
 
 /** A group of scouts on whatever cluster is provided. */
 export const scouts = (ranks: number, placing: RayCluster.Placing = {}) =>
   WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ rank: ranks }), entry }).pipe(RayCluster.placed(placing))
+
+type Group = Effect.Success<ReturnType<typeof scouts>>
+
+/** Two scouts that tests have one after another, since an agent and two workers take more than a second of a processor to start. What dies is started again. */
+export class Pair extends Context.Service<Pair, {
+  readonly group: Group
+  /** Ends it; nobody can have it after that. */
+  readonly end: Effect.Effect<void>
+}>()("@phalanx/ray/test/Pair") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function*() {
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      const supervision = Supervision.restart({ max: 20, per: "1 minute", backoff: "10 millis" })
+      const group = yield* Scope.provide(
+        WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ rank: 2 }), entry, supervision }).pipe(
+          RayCluster.placed({ resources: { CPU: 1, seat: 1 } })
+        ),
+        scope
+      )
+      return Pair.of({ group, end: Scope.close(scope, Exit.void) })
+    })
+  )
+}
 
 /** Whether a process runs. */
 export const lives = (pid: number): boolean => {
@@ -51,7 +89,7 @@ export const lives = (pid: number): boolean => {
 /** Resolves when the condition holds; dies with a sentence if it does not within the time given. */
 export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>, millis = 10_000): Effect.Effect<void, E, R> =>
   condition.pipe(
-    Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("5 millis") }),
+    Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("10 millis") }),
     Effect.timeoutOrElse({ duration: millis, orElse: () => Effect.die(new Error(`not within ${millis} ms: ${what}`)) }),
     Effect.asVoid
   )
@@ -112,8 +150,12 @@ export class Another extends Context.Service<Another, {
   )
 }
 
-/** Tests with a connection and another driver that they share. */
+/** Tests with another driver that they share. */
+export type Beside = Vitest.MethodsNonLive<Another>
+/** Tests with a connection that they share, too. */
 export type Shared = Vitest.MethodsNonLive<Layer.Success<ReturnType<typeof cluster>> | Another>
+/** Tests that have a group, too, one after another. */
+export type Paired = Vitest.MethodsNonLive<Layer.Success<ReturnType<typeof cluster>> | Another | Pair>
 
 /** The processes that this one has started and whose command line has a word. */
 export const childrenNaming = (word: string): ReadonlyArray<number> =>

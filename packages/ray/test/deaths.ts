@@ -3,52 +3,71 @@ import * as Mesh from "@phalanx/core/Mesh"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as RayCluster from "@phalanx/ray/RayCluster"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
-import { Another, childrenNaming, entry, eventually, lines, lives, scouts, type Shared } from "./cluster.ts"
+import * as Layer from "effect/Layer"
+import { Another, childrenNaming, entry, eventually, lines, lives, Pair, type Paired, type Shared } from "./cluster.ts"
 import { Scout } from "./fixtures/scoutProtocol.ts"
 
-type Group = Effect.Success<ReturnType<typeof scouts>>
+type Group = Pair["Service"]["group"]
 
-/** Has every rank print a word and wait for ever; resolves when all have been heard, with the calls and the group's name. */
+/** Has every rank print a word and wait for ever; resolves when all have been heard, with the calls. */
 const holding = Effect.fnUntraced(function*(group: Group) {
   const word = `word ${performance.now()}`
   const calls = yield* group.fork.hold({ stderr: ["the last", word] })
   const heard = () => lines.filter((line) => line.text === word)
   yield* eventually("every rank is heard", Effect.sync(() => heard().length === group.workers.length))
-  return { calls, name: heard()[0]!.group, stderr: ["the last", word] }
+  return { calls, stderr: ["the last", word] }
 })
 
-/** What a call of a rank fails with when something is killed, and how long that took. */
-const killing = Effect.fnUntraced(
-  function*(call: Effect.Success<ReturnType<typeof holding>>["calls"][number], kill: Effect.Effect<unknown>) {
-    const began = performance.now()
-    yield* kill
-    const error = yield* Effect.flip(Fiber.join(call))
-    const millis = performance.now() - began
-    return error.reason._tag === "WorkerDied" ? { died: error.reason, millis } : yield* Effect.die(error)
-  }
-)
+type Calls = Effect.Success<ReturnType<typeof holding>>["calls"]
 
-const nothingLeft = Effect.gen(function*() {
+/** What a call of a rank fails with when something is killed, and how long that took. */
+const killing = Effect.fnUntraced(function*(call: Calls[number], kill: Effect.Effect<unknown>) {
+  const began = performance.now()
+  yield* kill
+  const error = yield* Effect.flip(Fiber.join(call))
+  const millis = performance.now() - began
+  return error.reason._tag === "WorkerDied" ? { died: error.reason, millis } : yield* Effect.die(error)
+})
+
+/** Ranks 0 and 1 get to the given incarnations; the group answers, and of those that died nothing is left. */
+const goesOn = Effect.fnUntraced(function*(group: Group, dead: ReadonlyArray<number>, incarnations: readonly [number, number]) {
+  yield* eventually("the dead are gone", Effect.sync(() => !dead.some(lives)), 2000)
+  const reached = () => group.workers.every(({ incarnation, rank }) => incarnation === incarnations[rank])
+  yield* eventually("what died is started again", Effect.sync(reached), 30_000)
+  assert.strictEqual((yield* group.call.place()).length, 2)
   const { ask } = yield* Another
   yield* eventually(
-    "no actor and no placement group is left",
-    Effect.map(ask(), (known) => known.actors.length + known.groups.length === 0)
+    "there are one agent and one placement group",
+    Effect.map(ask(), ({ actors, groups }) => actors.length === 1 && groups.length === 1)
   )
 })
 
-export const deaths = (it: Shared) =>
-  describe("a death on Ray", () => {
+/** The incarnations after the next death of some ranks. */
+const next = (group: Group, ...ranks: ReadonlyArray<number>): [number, number] => {
+  const of = (rank: number) => group.workers[rank]!.incarnation + (ranks.includes(rank) ? 1 : 0)
+  return [of(0), of(1)]
+}
+
+/** Kills what both ranks depend on, and sees what becomes of them; gives what the calls of rank 0 failed with. */
+const losing = Effect.fnUntraced(function*(group: Group, kill: Effect.Effect<unknown>) {
+  const [dead, incarnations] = [group.workers.map(({ pid }) => pid!), next(group, 0, 1)]
+  const { calls } = yield* holding(group)
+  const told = yield* killing(calls[0]!, kill)
+  assert.strictEqual((yield* killing(calls[1]!, Effect.void)).died.rank, 1)
+  yield* goesOn(group, dead, incarnations)
+  return told
+})
+
+export const deaths = (it: Paired) =>
+  describe("a death on Ray is followed by what supervision says", () => {
     it.effect("RY-3: of a worker is told with its signal and last words, and is its rank's alone", () =>
       Effect.gen(function*() {
-        const group = yield* scouts(2)
+        const { group } = yield* Pair
         const child = yield* group.at(1).call.start()
-        const pid = group.workers[1]!.pid!
+        const [pid, incarnations] = [group.workers[1]!.pid!, next(group, 1)]
         const { calls, stderr } = yield* holding(group)
         const { died, millis } = yield* killing(calls[1]!, Effect.sync(() => process.kill(pid, "SIGKILL")))
         assert.deepStrictEqual([died.rank, died.pid, died.death, died.method], [1, pid, { _tag: "Killed", signal: "SIGKILL" }, "hold"])
@@ -56,112 +75,93 @@ export const deaths = (it: Shared) =>
         assert.isBelow(millis, 1000)
         assert.isUndefined(calls[0]!.pollUnsafe())
         yield* eventually("what it had started is gone", Effect.sync(() => !lives(child)), 1000)
+        yield* Fiber.interrupt(calls[0]!)
+        yield* goesOn(group, [pid], incarnations)
       }))
 
     it.effect("RY-3: of an agent is that of all workers that it had started", () =>
       Effect.gen(function*() {
-        const group = yield* scouts(2)
+        const { group } = yield* Pair
         const { parent } = yield* group.at(0).call.place()
-        const { calls, name } = yield* holding(group)
-        const agent = (yield* (yield* Another).ask()).actors.find((actor) => actor.name.startsWith(name))!
+        const agent = (yield* (yield* Another).ask()).actors.find(({ name }) => name.startsWith(group.name))!
         assert.strictEqual(agent.pid, parent)
-        const { died, millis } = yield* killing(calls[0]!, Effect.sync(() => process.kill(agent.pid, "SIGKILL")))
+        const { died, millis } = yield* losing(group, Effect.sync(() => process.kill(agent.pid, "SIGKILL")))
         assert.strictEqual(died.death._tag, "Disconnected")
         assert.isBelow(millis, 1000)
-        assert.strictEqual((yield* Stream.runCollect(Stream.take(group.deaths, 2))).length, 2)
-        yield* eventually("its workers are gone", Effect.sync(() => !group.workers.some(({ pid }) => lives(pid!))), 1000)
       }))
 
     it.effect("RY-3: of a placement group that somebody removes is that of its workers", () =>
       Effect.gen(function*() {
         const { ask } = yield* Another
-        const group = yield* scouts(1)
-        const { calls, name } = yield* holding(group)
-        const made = (yield* ask()).groups.find((made) => made.name === name)!
-        const { died } = yield* killing(calls[0]!, ask({ remove: made.id }))
+        const { group } = yield* Pair
+        const made = (yield* ask()).groups.find(({ name }) => name === group.name)!
+        const { died } = yield* losing(group, ask({ remove: made.id }))
         assert.include(["Disconnected", "Killed"], died.death._tag)
-        yield* eventually("its workers are gone", Effect.sync(() => !lives(group.workers[0]!.pid!)), 1000)
       }))
 
-    it.effect("RY-3: of the bridge is that of all workers, nothing of them is left, and the next group has a new one", () =>
+    it.effect("RY-3: of the bridge is that of all workers, nothing of them is left, and there is another one", () =>
       Effect.gen(function*() {
-        const scope = yield* Scope.make()
-        const group = yield* Scope.provide(scouts(2), scope)
+        const { group } = yield* Pair
         const [bridge] = childrenNaming("bridge.py")
-        const { calls } = yield* holding(group)
-        const { died } = yield* killing(calls[0]!, Effect.sync(() => process.kill(bridge!, "SIGKILL")))
+        const { died } = yield* losing(group, Effect.sync(() => process.kill(bridge!, "SIGKILL")))
         assert.match(died.message, /the bridge to Ray is gone: SIGKILL/)
-        yield* eventually("its workers are gone", Effect.sync(() => !group.workers.some(({ pid }) => lives(pid!))), 2000)
-        yield* Scope.close(scope, Exit.void)
-        yield* nothingLeft
-        assert.strictEqual((yield* Effect.scoped(Effect.flatMap(scouts(2), (group) => group.call.place()))).length, 2)
         assert.notInclude(childrenNaming("bridge.py"), bridge!)
-      }))
-
-    it.effect("RY-3: of a worker, an agent, the placement group or the bridge is followed by what supervision says", () =>
-      Effect.gen(function*() {
-        const { ask } = yield* Another
-        const group = yield* WorkerGroup.make(Scout, {
-          name: "scouts",
-          mesh: Mesh.make({ rank: 2 }),
-          entry,
-          supervision: Supervision.restart({ max: 20, per: "1 minute", backoff: "10 millis" })
-        })
-        const incarnations = Effect.map(
-          SubscriptionRef.get(group.membership),
-          ({ members }) => members.map(({ incarnation }) => incarnation)
-        )
-        const known = () =>
-          Effect.map(ask(), ({ actors, groups }) => ({ agent: actors.find(({ pid }) => pid > 0)!.pid, made: groups[0]!.id }))
-        const kills: ReadonlyArray<readonly [affected: number, kill: Effect.Effect<unknown>]> = [
-          [1, group.kill(1)],
-          [2, Effect.map(known(), ({ agent }) => process.kill(agent, "SIGKILL"))],
-          [2, Effect.flatMap(known(), ({ made }) => ask({ remove: made }))],
-          [2, Effect.sync(() => process.kill(childrenNaming("bridge.py")[0]!, "SIGKILL"))]
-        ]
-        for (const [affected, kill] of kills) {
-          const sum = (numbers: ReadonlyArray<number>) => numbers.reduce((a, b) => a + b, 0)
-          const before = sum(yield* incarnations)
-          yield* kill
-          yield* eventually("what died is started again", Effect.map(incarnations, (now) => sum(now) >= before + affected), 30_000)
-          assert.strictEqual((yield* group.call.place()).length, 2)
-        }
-        const { actors, groups } = yield* ask()
-        assert.deepStrictEqual([actors.length, groups.length], [1, 1])
-      }))
-
-    it.effect("RY-5: a row that a group goes on without, or that was not to be, gives its bundles back", () =>
-      Effect.gen(function*() {
-        const { ask } = yield* Another
-        const group = yield* WorkerGroup.make(Scout, {
-          name: "rows",
-          mesh: Mesh.make({ dp: 2, tp: 2 }),
-          entry,
-          capacity: 6,
-          supervision: Supervision.shrink({ along: "dp" })
-        }).pipe(RayCluster.placed({ rows: "dp" }))
-        const names = Effect.map(ask(), ({ groups }) => groups.map(({ name }) => name.replace(/-[0-9a-f]{8}/, "")))
-        assert.deepStrictEqual((yield* names).toSorted(), ["rows-dp-0", "rows-dp-1"])
-        yield* Effect.scoped(Effect.gen(function*() {
-          yield* group.prepare({ to: { dp: 3 } })
-          assert.match((yield* names).toSorted().join(" "), /^rows-dp-0 rows-dp-1 rows-dp-2-\d+$/)
-        }))
-        assert.deepStrictEqual((yield* names).toSorted(), ["rows-dp-0", "rows-dp-1"])
-        yield* group.kill(0)
-        yield* eventually("one row is left", Effect.map(names, (names) => names.join() === "rows-dp-1"))
-        assert.strictEqual((yield* group.call.place()).length, 2)
       }))
 
     it.effect("RY-5: a group's end lets workers finish in order and leaves no process, agent or placement group", () =>
       Effect.gen(function*() {
-        const { name, workers } = yield* Effect.scoped(Effect.gen(function*() {
-          const group = yield* scouts(3)
-          return { workers: group.workers, name: (yield* holding(group)).name }
-        }))
+        const { end, group } = yield* Pair
+        const [name, workers] = [group.name, group.workers]
+        yield* holding(group)
+        yield* end
         assert.deepStrictEqual(workers.filter(({ pid }) => lives(pid!)), [])
         const finished = lines.filter((line) => line.group === name && line.text === "finalized")
-        assert.deepStrictEqual(finished.map(({ rank }) => rank).toSorted(), [0, 1, 2])
+        assert.deepStrictEqual(finished.map(({ rank }) => rank).toSorted(), [0, 1])
         const known = yield* (yield* Another).ask()
         assert.deepStrictEqual([...known.actors, ...known.groups], [])
+      }))
+  })
+
+/** A group whose rows have a placement group each. */
+class Rows extends Context.Service<Rows, WorkerGroup.WorkerGroup<typeof Scout, "dp" | "tp">>()("@phalanx/ray/test/Rows") {
+  static readonly layer = Layer.effect(
+    this,
+    WorkerGroup.make(Scout, {
+      name: "rows",
+      mesh: Mesh.make({ dp: 2, tp: 2 }),
+      entry,
+      capacity: 6,
+      supervision: Supervision.shrink({ along: "dp" })
+    }).pipe(RayCluster.placed({ rows: "dp", strategy: "strict-pack" }))
+  )
+}
+
+const rowsOf = Effect.flatMap(
+  Another,
+  ({ ask }) => Effect.map(ask(), ({ groups }) => groups.map(({ name }) => name.replace(/-[0-9a-f]{8}/, "")).toSorted())
+)
+
+export const rows = (it: Shared) =>
+  it.layer(Rows.layer, { timeout: 120_000 })("a group in rows on Ray", (it) => {
+    it.effect("RY-2: with rows, each coordinate of a dimension has a placement group of its own", () =>
+      Effect.gen(function*() {
+        const group = yield* Rows
+        assert.deepStrictEqual((yield* group.call.environment()).map((env) => env["LOCAL_RANK"]), ["0", "1", "0", "1"])
+        assert.deepStrictEqual(yield* rowsOf, ["rows-dp-0", "rows-dp-1"])
+        const { groups } = yield* (yield* Another).ask()
+        assert.deepStrictEqual(groups.map(({ strategy }) => strategy), ["STRICT_PACK", "STRICT_PACK"])
+      }))
+
+    it.effect("RY-5: a row that a group goes on without, or that was not to be, gives its bundles back", () =>
+      Effect.gen(function*() {
+        const group = yield* Rows
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* group.prepare({ to: { dp: 3 } })
+          assert.match((yield* rowsOf).join(" "), /^rows-dp-0 rows-dp-1 rows-dp-2-\d+$/)
+        }))
+        assert.deepStrictEqual(yield* rowsOf, ["rows-dp-0", "rows-dp-1"])
+        yield* group.kill(0)
+        yield* eventually("one row is left", Effect.map(rowsOf, (names) => names.join() === "rows-dp-1"))
+        assert.strictEqual((yield* group.call.place()).length, 2)
       }))
   })

@@ -1,10 +1,9 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Python from "@phalanx/ray/Python"
 import type * as RayCluster from "@phalanx/ray/RayCluster"
 import type { RayError } from "@phalanx/ray/RayError"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { spawn } from "node:child_process"
@@ -15,16 +14,16 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { head } from "../../../test/harness/ray.ts"
-import { Another, childrenNaming, cluster, eventually } from "./cluster.ts"
+import { Another, childrenNaming, cluster, eventually, type Shared } from "./cluster.ts"
 import { Scout } from "./fixtures/scoutProtocol.ts"
 
 /** Fails to connect, within so many milliseconds; no process is left of it. */
 const refused = Effect.fnUntraced(function*(options: RayCluster.Options, millis: number) {
-  const began = performance.now()
+  const [began, before] = [performance.now(), childrenNaming("bridge.py")]
   const error = yield* Effect.flip(Effect.scoped(Layer.build(cluster(options))))
   assert.isBelow(performance.now() - began, millis)
   if (error._tag !== "RayError") return yield* Effect.die(error)
-  yield* eventually("no process is left", Effect.sync(() => childrenNaming("bridge.py").length === 0))
+  yield* eventually("no process is left", Effect.sync(() => childrenNaming("bridge.py").length === before.length))
   return error
 })
 
@@ -77,9 +76,9 @@ const interpreter = (facts: Record<string, unknown>) =>
     }
   )
 
-export const errors = () =>
+export const errors = (it: Shared) =>
   describe("a Ray that cannot be used is an error that says why, in time", () => {
-    it.live("RY-4: an address where nobody listens, within 2 seconds", () =>
+    it.effect("RY-4: an address where nobody listens, within 2 seconds", () =>
       Effect.gen(function*() {
         is(
           yield* refused({ address: "127.0.0.1:1" }, 2000),
@@ -88,30 +87,30 @@ export const errors = () =>
         )
       }))
 
-    it.live("RY-4: an address that does not answer, within 4 seconds", () =>
+    it.effect("RY-4: an address that does not answer, within 4 seconds", () =>
       Effect.gen(function*() {
         is(yield* refused({ address: yield* silent }, 4000), "Silent", /no answer within 3000 ms\. Check that the host is up/)
       }).pipe(Effect.scoped))
 
-    it.live("RY-4: a port that is not Ray's, within 15 seconds", () =>
+    it.effect("RY-4: a port that is not Ray's, within 15 seconds", () =>
       Effect.gen(function*() {
         is(yield* refused({ address: yield* listening(createServer()) }, 15_000), "NotRay", /has not answered as Ray does within 3000 ms/)
         is(yield* refused({ address: yield* listening(createHttpServer()) }, 15_000), "NotRay", /does not speak as Ray does/)
       }).pipe(Effect.scoped))
 
-    it.live("RY-4: a wrong token, and none", () =>
+    it.effect("RY-4: a wrong token, and none", () =>
       Effect.gen(function*() {
         is(yield* refused({ token: "0".repeat(64) }, 20_000), "Token", /Give the cluster's token with the option `token`/)
         is(yield* refused({ token: "" }, 20_000), "Token", /RAY_AUTH_TOKEN/)
       }))
 
-    it.live("RY-4: what is no address of a control service", () =>
+    it.effect("RY-4: what is no address of a control service", () =>
       Effect.gen(function*() {
         is(yield* refused({ address: "ray://127.0.0.1:10001" }, 2000), "BadAddress", /Give it as host:port/)
         is(yield* refused({ address: "somewhere" }, 2000), "BadAddress", /somewhere: this is not the address/)
       }))
 
-    it.live("RY-4: no interpreter, one that is too old, one without Ray, and one with a Ray of another version", () =>
+    it.effect("RY-4: no interpreter, one that is too old, one without Ray, and one with a Ray of another version", () =>
       Effect.gen(function*() {
         const find = (options: Python.Options) => Effect.flip(Python.find(options))
         is(
@@ -128,7 +127,7 @@ export const errors = () =>
         )
       }).pipe(Effect.scoped))
 
-    it.live("RY-4: an environment that cannot be made", () =>
+    it.effect("RY-4: an environment that cannot be made", () =>
       Effect.gen(function*() {
         const said: Array<string> = []
         const python = yield* interpreter({ version: "3.12.99" })
@@ -140,29 +139,29 @@ export const errors = () =>
         assert.match(said[0]!, /^Ray: making an environment for it in .*, once$/)
       }).pipe(Effect.scoped))
 
-    it.live("RY-4: a worker whose Node is not there, or whose module throws, which leaves no placement group", () =>
+    it.effect("RY-4: a worker whose Node is not there, or whose module throws, which leaves no placement group", () =>
       Effect.gen(function*() {
-        const failing = (options: RayCluster.Options, module: string) =>
+        const starting = (module: string) =>
           WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ rank: 2 }), entry: new URL(module, import.meta.url) }).pipe(
             Effect.scoped,
-            Effect.provide(cluster(options)),
             Effect.flip,
             Effect.map((error) => error.message)
           )
-        assert.match(yield* failing({ node: "/nowhere/node" }, "./fixtures/scout.ts"), /\/nowhere\/node: not found/)
+        const started = starting("./fixtures/scout.ts")
+        assert.match(yield* Effect.provide(started, cluster({ node: "/nowhere/node" })), /\/nowhere\/node: not found/)
         assert.match(
-          yield* failing({ cwd: "/nowhere" }, "./fixtures/scout.ts"),
+          yield* Effect.provide(started, cluster({ cwd: "/nowhere" })),
           /No such file or directory: '\/nowhere'\. Node, the worker's module/
         )
         assert.match(
-          yield* failing({}, "./fixtures/throws.ts"),
+          yield* starting("./fixtures/throws.ts"),
           /rank [01] on 127\.\S+ failed in import of .*throws\.ts: the weights are missing/
         )
-        const known = yield* Effect.scoped(Effect.flatMap(Layer.build(Another.layer), (services) => Context.get(services, Another).ask()))
+        const known = yield* (yield* Another).ask()
         assert.deepStrictEqual([...known.actors, ...known.groups], [])
       }))
 
-    it.live("finds the interpreter that has Ray already", () =>
+    it.effect("finds the interpreter that has Ray already", () =>
       Effect.gen(function*() {
         const { python } = yield* head
         assert.deepInclude(yield* Python.find({ python }), { path: python, ray: "2.60.0" })

@@ -7,8 +7,9 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { fileURLToPath } from "node:url"
 import { environment, head } from "../../../test/harness/ray.ts"
-import { Another, cluster, entry, eventually, scouts, type Shared } from "./cluster.ts"
+import { Another, entry, eventually, Pair, type Paired, scouts, type Shared } from "./cluster.ts"
 import { Scout } from "./fixtures/scoutProtocol.ts"
+import { isAll } from "./transports.ts"
 
 type Group = WorkerGroup.WorkerGroup<typeof Scout, any>
 
@@ -19,11 +20,18 @@ const seen = Effect.fnUntraced(function*(group: Group, ...names: ReadonlyArray<s
   return { parents, of: environments.map((env) => names.map((name) => env[name])) }
 })
 
-const used = (name: string) =>
-  Effect.gen(function*() {
-    const [node] = yield* (yield* RayCluster.Ray).nodes
-    return node!.total[name]! - (node!.free[name] ?? 0)
-  })
+/** How many of the node's seats are taken, which nobody but these tests asks for. */
+const used = Effect.gen(function*() {
+  const [node] = yield* (yield* RayCluster.Ray).nodes
+  return node!.total["seat"]! - (node!.free["seat"] ?? 0)
+})
+
+/** Takes 40 of the 64 seats with another's placement group. */
+const takingSeats = Effect.gen(function*() {
+  yield* eventually("no seat is taken", Effect.map(used, (seats) => seats === 0))
+  const { groups } = yield* (yield* Another).ask({ make: [{ seat: 40 }], name: "mine" })
+  return groups.find(({ name }) => name === "mine")!.id
+})
 
 const failure = (placing: RayCluster.Placing, ranks = 2) =>
   Effect.scoped(scouts(ranks, placing)).pipe(
@@ -31,22 +39,36 @@ const failure = (placing: RayCluster.Placing, ranks = 2) =>
     Effect.map((error) => error._tag === "SpawnError" ? error : assert.fail(String(error)))
   )
 
-export const placement = (it: Shared) =>
-  describe("placement on Ray", () => {
+export const placementOfOne = (it: Paired) =>
+  describe("the place of a group on Ray", () => {
     it.effect("RY-2: all ranks of a cluster of one node sit on the driver's, started by one agent, and know their local rank", () =>
       Effect.gen(function*() {
         const [node] = yield* (yield* RayCluster.Ray).nodes
-        const group = yield* scouts(3)
+        const { group } = yield* Pair
         assert.isTrue(node!.driver)
-        assert.deepStrictEqual(group.workers.map((worker) => worker.node), [node!.address, node!.address, node!.address])
+        assert.deepStrictEqual(group.workers.map((worker) => worker.node), [node!.address, node!.address])
         const { of, parents } = yield* seen(group, "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        assert.deepStrictEqual(of, [["0", "3"], ["1", "3"], ["2", "3"]])
+        assert.deepStrictEqual(of, [["0", "2"], ["1", "2"]])
         assert.strictEqual(new Set(parents).size, 1)
         const places = yield* group.call.place()
         assert.isTrue(places.every((place) => place.node === node!.address && place.cwd === process.cwd()))
-        assert.strictEqual(yield* used("CPU"), 3)
+        assert.strictEqual(yield* used, 2)
       }))
 
+    it.effect("RY-7: workers have their host's environment without anything of Ray's, and what is added or carried to it", () =>
+      Effect.gen(function*() {
+        const [env] = yield* (yield* Pair).group.call.environment()
+        const { token } = yield* head
+        assert.deepStrictEqual(Object.keys(env!).filter((name) => name.startsWith("RAY_")), [])
+        assert.isFalse(Object.values(env!).some((value) => value.includes(token)))
+        assert.deepStrictEqual(["ADDED", "CARRIED", "NOTHING"].map((name) => env![`PHALANX_TEST_${name}`]), ["added", "carried", undefined])
+        // That of the node, which was started with the interpreter's folder in front.
+        assert.isDefined(env!["PATH"])
+      }))
+  })
+
+export const placement = (it: Shared) =>
+  describe("placement on Ray", () => {
     it.effect("RY-2: ranks that ask for devices have an agent and devices each", () =>
       Effect.gen(function*() {
         const { of, parents } = yield* seen(yield* scouts(2, { resources: { CPU: 1, GPU: 1 } }), "CUDA_VISIBLE_DEVICES", "LOCAL_RANK")
@@ -63,11 +85,9 @@ export const placement = (it: Shared) =>
         yield* Effect.scoped(Effect.gen(function*() {
           const [one, two] = yield* Effect.all([
             scouts(2, { placementGroup: { name: "mine" }, bundles: [2, 1] }),
-            scouts(2, { placementGroup: { id: mine.id }, bundles: [0, 3] })
+            scouts(1, { placementGroup: { id: mine.id }, bundles: [3] })
           ], { concurrency: 2 })
-          assert.deepStrictEqual((yield* Effect.all([seen(one), seen(two)])).map(({ parents }) => parents.length), [2, 2])
-          // A group of fewer ranks than bundles takes the first ones, and nothing waits for the others.
-          assert.strictEqual((yield* (yield* scouts(1, { placementGroup: { name: "mine" } })).call.place()).length, 1)
+          assert.deepStrictEqual((yield* Effect.all([seen(one), seen(two)])).map(({ parents }) => parents.length), [2, 1])
           for (
             const [placing, message] of [
               [{ placementGroup: { name: "mine" }, bundles: [1, 1] }, /bundle 1 is named twice in 1, 1/],
@@ -89,7 +109,9 @@ export const placement = (it: Shared) =>
           const { ask } = yield* Another
           const made = yield* ask({ make: Array.from({ length: 4 }, () => ({ CPU: 1 })), name: "mine" })
           const { id } = made.groups.find(({ name }) => name === "mine")!
-          const cases = [[1, 1], [2, 1], [4, 1], [2, 2], [2, 1, { id }], [4, 1, { id }], [2, 2, { id }]] as const
+          // A group of fewer ranks than bundles takes the first ones, and nothing waits for the others.
+          const usual = [[1, 1], [2, 1, { id }], [4, 1], [2, 2, { id }]] as const
+          const cases = isAll ? [...usual, [2, 1], [4, 1, { id }], [2, 2]] as const : usual
           for (const [tp, pp, placementGroup] of cases) {
             yield* Effect.scoped(Effect.gen(function*() {
               const group = yield* WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ pp, tp }), entry }).pipe(
@@ -119,50 +141,19 @@ export const placement = (it: Shared) =>
         yield* ask({ remove: groups[0]!.id })
       }))
 
-    it.effect("RY-7: workers have their host's environment without anything of Ray's, and what is added or carried to it", () =>
-      Effect.gen(function*() {
-        process.env["PHALANX_TEST_CARRIED"] = "carried"
-        const [env] = yield* Effect.scoped(Effect.flatMap(scouts(1), (group) => group.call.environment())).pipe(
-          Effect.provide(
-            cluster({ env: { PHALANX_TEST_ADDED: "added" }, carry: ["PHALANX_TEST_CARRIED", "PATH", "PHALANX_TEST_NOTHING"] })
-          ),
-          Effect.ensuring(Effect.sync(() => delete process.env["PHALANX_TEST_CARRIED"]))
-        )
-        const { token } = yield* head
-        assert.deepStrictEqual(Object.keys(env!).filter((name) => name.startsWith("RAY_")), [])
-        assert.isFalse(Object.values(env!).some((value) => value.includes(token)))
-        assert.deepStrictEqual([env!["PHALANX_TEST_ADDED"], env!["PHALANX_TEST_CARRIED"], env!["PHALANX_TEST_NOTHING"]], [
-          "added",
-          "carried",
-          undefined
-        ])
-        // That of the node, which was started with the interpreter's folder in front.
-        assert.isDefined(env!["PATH"])
-      }))
-
-    it.effect("RY-2: with rows, each coordinate of a dimension has a placement group of its own", () =>
-      Effect.gen(function*() {
-        const { ask } = yield* Another
-        const group = yield* WorkerGroup.make(Scout, { name: "rows", mesh: Mesh.make({ dp: 2, tp: 2 }), entry }).pipe(
-          RayCluster.placed({ rows: "dp", strategy: "strict-pack" })
-        )
-        const { of } = yield* seen(group, "LOCAL_RANK")
-        assert.deepStrictEqual(of.flat(), ["0", "1", "0", "1"])
-        const { groups } = yield* ask()
-        assert.deepStrictEqual(groups.map(({ name }) => name.replace(/-[0-9a-f]{8}/, "")).toSorted(), ["rows-dp-0", "rows-dp-1"])
-        assert.deepStrictEqual(groups.map(({ strategy }) => strategy), ["STRICT_PACK", "STRICT_PACK"])
-      }))
-
     it.effect("RY-4: too few resources are an error within 5 seconds that says what was asked and what every node has free", () =>
       Effect.gen(function*() {
-        yield* scouts(1, { resources: { CPU: 40 } })
+        const taken = yield* takingSeats
         for (
           const [placing, words] of [
             [
-              { resources: { CPU: 100 } },
-              /pack of 2 × \{CPU 100\} does not fit: node \w+ \(127\.\S+, the driver's\) has CPU 24 of 64 free/
+              { resources: { seat: 100 } },
+              /pack of 2 × \{seat 100\} does not fit: node \w+ \(127\.\S+, the driver's\) has seat 24 of 64 free/
             ],
-            [{ resources: { CPU: 13 }, strategy: "strict-pack" }, /strict-pack of 2 × \{CPU 13\} does not fit: .* has CPU 24 of 64 free/],
+            [
+              { resources: { seat: 13 }, strategy: "strict-pack" },
+              /strict-pack of 2 × \{seat 13\} does not fit: .* has seat 24 of 64 free/
+            ],
             [{ resources: { TPU: 1 } }, /pack of 2 × \{TPU 1\} does not fit: .* has TPU 0 of 0 free/],
             [{ strategy: "strict-spread" }, /strict-spread of 2 × \{CPU 1\} does not fit/],
             [{ nodes: ["10.9.8.7"], wait: 0 }, /pack of 2 × \{CPU 1\} does not fit: there is no node/]
@@ -174,25 +165,25 @@ export const placement = (it: Shared) =>
           assert.match(error.message, words)
           assert.match(error.message, /give `wait` the time until there is room/)
         }
-        assert.strictEqual((yield* (yield* Another).ask()).groups.length, 1)
+        const { ask } = yield* Another
+        assert.strictEqual((yield* ask()).groups.length, 1)
+        yield* ask({ remove: taken })
       }))
 
     it.effect("RY-4: with wait, a group waits and starts when there is room, and one that is given up leaves nothing waiting", () =>
       Effect.gen(function*() {
         const { ask } = yield* Another
-        const second = yield* Effect.scoped(Effect.gen(function*() {
-          yield* scouts(1, { resources: { CPU: 40 } })
-          const waits = (cpus: number) =>
-            Effect.forkDetach(
-              Effect.scoped(Effect.flatMap(scouts(1, { resources: { CPU: cpus }, wait: "Infinity" }), (group) => group.call.place()))
-            )
-          const [first, second] = [yield* waits(41), yield* waits(42)]
-          yield* eventually("two placement groups wait", Effect.map(ask(), ({ groups }) => groups.length === 3))
-          yield* Fiber.interrupt(first)
-          assert.strictEqual((yield* ask()).groups.length, 2)
-          assert.isUndefined(second.pollUnsafe())
-          return second
-        }))
+        const taken = yield* takingSeats
+        const waits = (seats: number) =>
+          Effect.forkChild(
+            Effect.scoped(Effect.flatMap(scouts(1, { resources: { seat: seats }, wait: "Infinity" }), (group) => group.call.place()))
+          )
+        const [first, second] = [yield* waits(41), yield* waits(42)]
+        yield* eventually("two placement groups wait", Effect.map(ask(), ({ groups }) => groups.length === 3))
+        yield* Fiber.interrupt(first)
+        assert.strictEqual((yield* ask()).groups.length, 2)
+        assert.isUndefined(second.pollUnsafe())
+        yield* ask({ remove: taken })
         assert.strictEqual((yield* Fiber.join(second)).length, 1)
         yield* eventually("no placement group is left", Effect.map(ask(), ({ groups }) => groups.length === 0))
       }))
