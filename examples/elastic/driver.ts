@@ -1,5 +1,5 @@
 /**
- * The first driver of a group that has several. `node driver.ts FOLDER FROM TO CAPACITY` starts so many ranks, answers requests, goes to the other size, and kills itself when that is decided and about to
+ * The first driver of a group that has several. `node driver.ts FOLDER FROM TO CAPACITY CLUSTER` starts so many ranks, answers requests, goes to the other size, and kills itself when that is decided and about to
  * begin.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -24,6 +24,8 @@ const say = (line: group.Line): void => void writeSync(1, `${JSON.stringify(line
 /** What a driver is to do. */
 export interface Orders<E> {
   readonly folder: string
+  /** `node`, or `ray`. Default `node`. */
+  readonly cluster?: string
   readonly from: number
   readonly request: Request
   readonly capacity: number
@@ -72,7 +74,7 @@ export const drive = <E>(orders: Orders<E>) =>
     yield* Elastic.scale(resizable, { ...orders.request, operation: "first" })
   }).pipe(
     Effect.scoped,
-    Effect.provide([group.cluster(orders.folder), orders.journal]),
+    Effect.provide([group.cluster(orders.folder, orders.cluster), orders.journal]),
     Effect.tapCause(Effect.logError),
     Effect.provideService(Logger.LogToStderr, true)
   )
@@ -84,7 +86,7 @@ export const main = NodeRuntime.runMain({ disableErrorReporting: true })
 export const prepare = (folder: string): void => void mkdirSync(join(folder, "registry"), { mode: 0o700 })
 
 /** Has another process be the driver until it is killed; what it reads is told to a timeline. */
-export const run = (folder: string, args: ReadonlyArray<number>, timeline: Timeline) =>
+export const run = (folder: string, args: ReadonlyArray<number | string>, timeline: Timeline) =>
   Effect.callback<{
     readonly group: string
     readonly pids: ReadonlyArray<number | undefined>
@@ -116,10 +118,11 @@ export const run = (folder: string, args: ReadonlyArray<number>, timeline: Timel
   })
 
 if (import.meta.main) {
-  const [folder, from, to, capacity] = process.argv.slice(2) as [string, string, string, string]
+  const [folder, from, to, capacity, cluster] = process.argv.slice(2) as [string, string, string, string, string]
   const die = Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL")), Effect.never)
   main(drive({
     folder,
+    cluster,
     from: Number(from),
     request: { to: { dp: Number(to), tp: 1 } },
     capacity: Number(capacity),

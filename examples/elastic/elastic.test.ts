@@ -17,6 +17,17 @@ const holds = (stdout: string, sizes: ReadonlyArray<number>): void => {
   }
 }
 
+/** Another driver has gone from 2 to 3 with the processes that there were, and every request. */
+const isCarriedOn = (stdout: string): void => {
+  const { accepted, completed, identical, kept, lost, recomputed, requests, scalings, signal } = JSON.parse(stdout)
+  assert.deepStrictEqual([signal, lost, kept], ["SIGKILL", 0, 2])
+  assert.isAbove(accepted, 15)
+  assert.isAtLeast(requests, accepted)
+  assert.deepStrictEqual([completed, identical, recomputed], [requests, requests, 0])
+  assert.deepStrictEqual(scalings.map((scaling: any) => [scaling.from, scaling.to]), [[2, 3]])
+  assert.isAtLeast(scalings[0].across, 8)
+}
+
 describe("examples/elastic", () => {
   it.live("MO-11: loses no request and changes no text while the group grows and shrinks", () =>
     Effect.gen(function*() {
@@ -29,13 +40,7 @@ describe("examples/elastic", () => {
     Effect.gen(function*() {
       const { code, stderr, stdout } = yield* run("examples/elastic/main.ts", "--json", "--kill-driver", "--sizes", "2,3")
       assert.deepStrictEqual([code, stderr], [0, ""])
-      const { accepted, completed, identical, kept, lost, recomputed, requests, scalings, signal } = JSON.parse(stdout)
-      assert.deepStrictEqual([signal, lost, kept], ["SIGKILL", 0, 2])
-      assert.isAbove(accepted, 15)
-      assert.isAtLeast(requests, accepted)
-      assert.deepStrictEqual([completed, identical, recomputed], [requests, requests, 0])
-      assert.deepStrictEqual(scalings.map((scaling: any) => [scaling.from, scaling.to]), [[2, 3]])
-      assert.isAtLeast(scalings[0].across, 8)
+      isCarriedOn(stdout)
     }))
 
   describeOnRay("--cluster ray", () => {
@@ -53,5 +58,25 @@ describe("examples/elastic", () => {
         assert.strictEqual(code, 0)
         holds(stdout, [2, 3, 2])
       }), 120_000)
+
+    it.live.skipIf(process.env["PHALANX_RAY"] !== "all")(
+      "MO-13: --kill-driver is carried on where agents of Ray keep the workers",
+      () =>
+        Effect.gen(function*() {
+          const { code, stdout } = yield* runIn(
+            yield* environment,
+            "examples/elastic/main.ts",
+            "--json",
+            "--kill-driver",
+            "--sizes",
+            "2,3",
+            "--cluster",
+            "ray"
+          )
+          assert.strictEqual(code, 0)
+          isCarriedOn(stdout)
+        }),
+      120_000
+    )
   })
 })

@@ -14,14 +14,15 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as DyingSteps from "../../test/harness/dyingSteps.ts"
+import { describe as describeOnRay, environment } from "../../test/harness/ray.ts"
 import { prepare } from "./driver.ts"
 import { cluster, type Line, operations, options } from "./group.ts"
 
 /** Runs a driver that is killed at a point: what it has said; none if it had ended before it came there. */
-const kill = (folder: string, request: Request, point: string): Effect.Effect<Option.Option<ReadonlyArray<Line>>> =>
+const kill = (folder: string, request: Request, point: string, kind: string): Effect.Effect<Option.Option<ReadonlyArray<Line>>> =>
   Effect.callback((resume) => {
     let said = ""
-    const args = [join(import.meta.dirname, "test", "victim.ts"), folder, JSON.stringify(request), point]
+    const args = [join(import.meta.dirname, "test", "victim.ts"), folder, JSON.stringify(request), point, kind]
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
     child.stdout.setEncoding("utf8").on("data", (text: string) => said += text)
     child.once("close", (code, signal) =>
@@ -44,10 +45,10 @@ const up: Request = { to: { dp: 4, tp: 1 } }
 const down: Request = { leave: [0] }
 
 /** Kills a driver at a point and lets this process be its successor: the texts of all that had been accepted; none if it had ended before. */
-const survive = Effect.fnUntraced(function*(request: Request, point: string) {
+const survive = Effect.fnUntraced(function*(request: Request, point: string, kind: string) {
   const where = yield* folder
   prepare(where)
-  const lines = yield* kill(where, request, point)
+  const lines = yield* kill(where, request, point, kind)
   if (Option.isNone(lines)) return Option.none()
   const [first] = lines.value
   if (first === undefined || !("group" in first)) throw new Error("the driver has not said which group it has")
@@ -80,7 +81,7 @@ const survive = Effect.fnUntraced(function*(request: Request, point: string) {
     const usage = yield* ranks.call.usage()
     for (const { recomputed } of usage) assert.strictEqual(recomputed, 0)
     return texts
-  }).pipe(Effect.scoped, Effect.provide([cluster(where), operations(where)]))
+  }).pipe(Effect.scoped, Effect.provide([cluster(where, kind), operations(where)]))
   assert.deepStrictEqual([pids.filter((pid) => OsProcess.lives(OsProcess.of(pid!))), readdirSync(join(where, "registry"))], [[], []])
   assert.deepStrictEqual(readdirSync(where).filter((file) => file.startsWith("phalanx-")), [])
   return Option.some(texts)
@@ -101,32 +102,42 @@ const every = [
 const all = process.env["PHALANX_KILLS"] === "all"
 const sample = [[up, "in copy"], [down, "before begin"], [up, "after begin"]] as const
 
+const surviveAll = Effect.fnUntraced(function*(kind: string) {
+  const cases = all ? every.flatMap((point) => [[up, point] as const, [down, point] as const]) : sample
+  const outcomes = yield* Effect.forEach(cases, ([request, point]) =>
+    survive(request, point, kind).pipe(
+      Effect.catchDefect((defect) =>
+        Effect.die(
+          new Error(`killed ${point}, ${JSON.stringify(request)}: ${defect instanceof Error ? defect.message : String(defect)}`, {
+            cause: defect
+          })
+        )
+      )
+    ), { concurrency: 2 })
+  assert.isTrue(outcomes.every(Option.isSome), "a point was never reached")
+  // A request's text is the same wherever it was interrupted, and what one rank writes.
+  const texts = new Map<number, Load.Text>()
+  for (const text of outcomes.flatMap(Option.toArray).flat()) {
+    const other = texts.get(text.n)
+    if (other === undefined) texts.set(text.n, text)
+    else assert.deepStrictEqual(text, other)
+  }
+  assert.strictEqual(yield* Load.compare([...texts.values()]), texts.size)
+})
+
 describe("the model's ranks whose driver is killed while they change their number and write", () => {
   it.live(
     "MO-13 AD-7: every accepted request is answered, as if nothing had happened, with nothing computed twice, in the membership before or in the one asked for, at whichever point",
-    () =>
-      Effect.gen(function*() {
-        const cases = all ? every.flatMap((point) => [[up, point] as const, [down, point] as const]) : sample
-        const outcomes = yield* Effect.forEach(cases, ([request, point]) =>
-          survive(request, point).pipe(
-            Effect.catchDefect((defect) =>
-              Effect.die(
-                new Error(`killed ${point}, ${JSON.stringify(request)}: ${defect instanceof Error ? defect.message : String(defect)}`, {
-                  cause: defect
-                })
-              )
-            )
-          ), { concurrency: 2 })
-        assert.isTrue(outcomes.every(Option.isSome), "a point was never reached")
-        // A request's text is the same wherever it was interrupted, and what one rank writes.
-        const texts = new Map<number, Load.Text>()
-        for (const text of outcomes.flatMap(Option.toArray).flat()) {
-          const other = texts.get(text.n)
-          if (other === undefined) texts.set(text.n, text)
-          else assert.deepStrictEqual(text, other)
-        }
-        assert.strictEqual(yield* Load.compare([...texts.values()]), texts.size)
-      }),
+    () => surviveAll("node"),
     all ? 1_200_000 : 120_000
   )
+
+  // A driver on Ray costs seconds of a processor, and so does its successor: with PHALANX_RAY `all`.
+  describeOnRay("on Ray", () => {
+    it.live.skipIf(process.env["PHALANX_RAY"] !== "all")(
+      "MO-13 AD-7: the same holds where agents of Ray keep the workers",
+      () => Effect.andThen(Effect.map(environment, (found) => Object.assign(process.env, found)), surviveAll("ray")),
+      all ? 3_600_000 : 240_000
+    )
+  })
 })

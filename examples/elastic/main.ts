@@ -7,6 +7,7 @@ import * as Ranks from "@phalanx/moe/Ranks"
 import * as Load from "@phalanx/moe/testing/Load"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as RayCluster from "@phalanx/ray/RayCluster"
+import * as RayHead from "@phalanx/ray/RayHead"
 import { Console, Effect, Layer, Option } from "effect"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -25,7 +26,6 @@ const { values } = parseArgs({
     sizes: { type: "string", default: "2,4,3,1,2" }
   }
 })
-if (values["kill-driver"] && values.cluster !== "node") throw new Error("--kill-driver goes with --cluster node alone")
 const sizes = values.sizes.split(",").map(Number)
 const options = group.options(sizes[0]!, Math.max(...sizes))
 const tell = (text: string) => values.json ? Effect.void : Console.log(text)
@@ -114,7 +114,7 @@ const goOn = Effect.fnUntraced(function*(timeline: Timeline.Timeline, former: Ef
 const after = Effect.fnUntraced(function*(folder: string) {
   const timeline = Timeline.make(sizes[0]!)
   const [from, to] = sizes as [number, number]
-  const former = yield* driver.run(folder, [from, to, options.capacity], timeline)
+  const former = yield* driver.run(folder, [from, to, options.capacity, values.cluster], timeline)
   const { accepted, group, signal } = former
   yield* tell(`the driver of ${from} ranks ends with ${signal} when it has accepted ${accepted.length} requests and is about to have ${to}`)
   yield* Effect.provide(
@@ -132,9 +132,16 @@ const folder = Effect.acquireRelease(
 )
 const cluster = values.cluster === "ray" ? Layer.orDie(RayCluster.layer()) : Layer.orDie(NodeCluster.layer)
 
+/** A cluster of Ray's that both drivers use; one that is started for the purpose lives as long as this process. */
+const shared = Effect.gen(function*() {
+  if (values.cluster !== "ray" || (process.env["RAY_ADDRESS"] ?? "") !== "") return
+  const { address, token } = yield* RayHead.make()
+  Object.assign(process.env, { RAY_ADDRESS: address, RAY_AUTH_TOKEN: token })
+})
+
 const program = Effect.flatMap(folder, (path) =>
   values["kill-driver"]
-    ? Effect.provide(Effect.scoped(after(path)), [group.cluster(path), group.operations(path)])
+    ? Effect.andThen(shared, Effect.provide(Effect.scoped(after(path)), [group.cluster(path, values.cluster), group.operations(path)]))
     : Effect.provide(Effect.scoped(alone), [cluster, group.operations(path)]))
 
 NodeRuntime.runMain(Effect.scoped(program))

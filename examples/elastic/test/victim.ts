@@ -1,4 +1,4 @@
-/** A driver that kills itself while its ranks answer requests. `node victim.ts FOLDER REQUEST POINT` dies at a point of its journal, of its steps, or right before or after the next epoch begins. */
+/** A driver that kills itself while its ranks answer requests. `node victim.ts FOLDER REQUEST POINT CLUSTER` dies at a point of its journal, of its steps, or right before or after the next epoch begins. */
 import * as Elastic from "@phalanx/elastic/Elastic"
 import type { Ranks } from "@phalanx/moe/Ranks"
 import { Effect, Layer } from "effect"
@@ -7,7 +7,7 @@ import * as DyingSteps from "../../../test/harness/dyingSteps.ts"
 import { drive, main } from "../driver.ts"
 import { journalOf } from "../group.ts"
 
-const [folder, request, point] = process.argv.slice(2) as [string, string, string]
+const [folder, request, point, cluster] = process.argv.slice(2) as [string, string, string, string]
 
 /** Requests have been given to their next owners, and no rank goes on, when the next epoch begins. */
 const dying = (ranks: Ranks["Service"]): Ranks["Service"] =>
@@ -27,6 +27,7 @@ const dying = (ranks: Ranks["Service"]): Ranks["Service"] =>
 
 main(drive({
   folder,
+  cluster,
   from: 2,
   request: JSON.parse(request),
   capacity: 6,

@@ -45,7 +45,7 @@ export interface Group {
   readonly record: Record
   /** Whether its driver holds the lock. */
   readonly alive: boolean
-  /** Whether a keeper has its workers, so that another driver may take them over. */
+  /** Whether its workers outlive their driver, so that another one may take them over. */
   readonly kept: boolean
 }
 
@@ -79,14 +79,20 @@ export interface Entry {
   readonly replace: () => void
   /** Whether that is so, or somebody has removed the lock. */
   readonly isReplaced: () => boolean
-  /** Notes the process whose children the workers are, and for how many milliseconds they outlive this one. */
-  readonly keptBy: (keeper: NonNullable<Record["keeper"]>, graceMillis: number) => Effect.Effect<void>
+  /** Notes for how many milliseconds the workers outlive this process, and whose children they are if that is a process of this machine. */
+  readonly keptBy: (keeper: Record["keeper"], graceMillis: number) => Effect.Effect<void>
   /** Notes which transport carries its frames. */
   readonly carriedBy: (transport: string) => Effect.Effect<void>
   /** Notes a worker until the scope closes. */
   readonly seat: (worker: Cluster.Spawn, pid: number) => Effect.Effect<void, never, Scope.Scope>
   /** Lets one that is noted already stay until the scope closes. */
   readonly keep: (worker: Cluster.Orphan) => Effect.Effect<void, never, Scope.Scope>
+}
+
+/** A group to be taken over. */
+export interface Adopt extends Cluster.Adopt {
+  /** Whether its workers are a keeper's; else somebody else has them, who is asked after this. */
+  readonly kept: boolean
 }
 
 /** A group that has this process for its driver now. */
@@ -102,7 +108,7 @@ export class Registry extends Context.Service<Registry, {
   /** Sweeps, then enters a group until the scope closes; entered several times by this process it is one entry, until the last scope closes. */
   readonly enter: (group: Entering) => Effect.Effect<Entry, RegistryError, Scope.Scope>
   /** Enters a group whose driver is gone, as its next one, until the scope closes; with what was recorded of it. */
-  readonly adopt: (adopt: Cluster.Adopt) => Effect.Effect<Adopting, AdoptError, Scope.Scope>
+  readonly adopt: (adopt: Adopt) => Effect.Effect<Adopting, AdoptError, Scope.Scope>
   /** All that is recorded, in the order of names. None where there is no registry yet. */
   readonly groups: Effect.Effect<Groups, RegistryError>
   /** Removes what dead drivers have left. What cannot be removed is logged, and tried again the next time. */
@@ -189,7 +195,7 @@ const lookAt = (folder: string): Effect.Effect<Group | undefined, RegistryError>
       if (record === undefined) return undefined
       const lock = Lock.take(Path.join(folder, sweeping.lockName), false)
       if (typeof lock === "object") lock.release()
-      return { folder, record, alive: lock === "held", kept: record.keeper !== undefined && OsProcess.lives(record.keeper) }
+      return { folder, record, alive: lock === "held", kept: records.mayBeAdopted(record) }
     },
     catch: (cause) =>
       new RegistryError({
@@ -290,7 +296,7 @@ const make = (folder: string): Registry["Service"] => {
             Effect.catch((error) => Effect.logWarning(error.message))
           )
         }),
-      keptBy: (keeper, graceMillis) => change(() => ({ keeper, graceMillis })),
+      keptBy: (keeper, graceMillis) => change(() => keeper === undefined ? { graceMillis } : { keeper, graceMillis }),
       carriedBy: (transport) => change(() => ({ transport })),
       seat: ({ entry, identity: { epoch, incarnation, member: id, rank, shape } }, pid) => {
         const member: Member = { id, rank, incarnation, ...OsProcess.of(pid) }

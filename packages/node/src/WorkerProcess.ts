@@ -2,6 +2,7 @@
  * What a worker's process is started with and how it is heard, wherever it runs: for those who write a cluster that starts such processes
  * by other means than this machine's own.
  */
+import type { Claim } from "@phalanx/core/Claim"
 import type { Identity, Vitals } from "@phalanx/core/Cluster"
 import type { SpawnError } from "@phalanx/core/WorkerError"
 import * as Schema from "effect/Schema"
@@ -10,7 +11,8 @@ import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import * as listener from "./internal/listener.ts"
 import * as output from "./internal/output.ts"
-import { SpawnLine } from "./internal/spawnLine.ts"
+import * as Proof from "./internal/proof.ts"
+import { aboutClaim, SpawnLine } from "./internal/spawnLine.ts"
 import { read as readVitals } from "./internal/vitals.ts"
 
 /** What a worker is told on the first line of its standard input, as JSON; nothing of it is on a command line. */
@@ -54,6 +56,9 @@ const encodeLine = Schema.encodeSync(SpawnLine)
 
 /** A setup as it is written, with its line break. */
 export const encode = (setup: Setup): string => `${encodeLine(setup)}\n`
+
+/** Another driver's claim, as it is written to the standard input of a worker whose setup says `kept`; without a line break. */
+export const encodeClaim = (secret: string, claim: Claim): string => JSON.stringify({ claim, proof: Proof.of(secret, aboutClaim(claim)) })
 
 /** One line that a worker printed, with who said it. */
 export type Line = output.Line

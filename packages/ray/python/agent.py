@@ -78,9 +78,10 @@ def remove_files(files, pid):
 
 
 class Worker:
-    """A process of this agent, from when its name is first heard. `code` is None while it runs."""
+    """A process of this agent, from when its name is first heard until its end was. `code` is None while it runs."""
 
     def __init__(self):
+        self.place = None
         self.process = None
         self.recorder = None
         self.files = None
@@ -100,23 +101,28 @@ class Worker:
 
 
 class PhalanxAgent:
-    def __init__(self, ttl):
+    """Of one group. `driver` is a number, by which its drivers are told apart, and the job of Ray that is its bridge; what a former one asks changes nothing."""
+
+    def __init__(self, ttl, group, driver, keep):
+        self.ttl, self.group, self.driver, self.keep = ttl, group, driver, keep
         self.workers = {}
+        # By member: its latest life here, and its place.
+        self.lives = {}
         self.events = collections.deque()
         self.count = 0
         self.news = asyncio.Condition()
         self.heard = time.monotonic()
         self.tidier = None
         if ttl:
-            threading.Thread(target=self.expire, args=(ttl,), daemon=True).start()
+            threading.Thread(target=self.expire, daemon=True).start()
 
-    def expire(self, ttl):
-        """Nobody has asked for `ttl` seconds: ends everything. A detached placement group outlives its actors, so it is removed here."""
-        while time.monotonic() - self.heard < ttl:
-            time.sleep(min(1, ttl / 4))
+    def expire(self):
+        """Its driver has not asked for `ttl` seconds: ends everything. A detached placement group outlives its actors, so it is removed here."""
+        while time.monotonic() - self.heard < self.ttl:
+            time.sleep(min(1, self.ttl / 4))
         for worker in self.workers.values():
             worker.send(signal.SIGKILL)
-        if group := ray.util.get_current_placement_group():
+        if not self.keep and (group := ray.util.get_current_placement_group()):
             remove_placement_group(group)
         os._exit(0)
 
@@ -132,15 +138,19 @@ class PhalanxAgent:
         except BrokenPipeError:
             self.tidier = None  # Whoever ended it: the next worker gets another one.
 
-    async def start(self, name, command, env, defaults, cwd, line, away, flight, files):
-        """Starts a worker and writes `line`, with what only this host knows, to its standard input.
+    async def start(self, driver, name, place, command, env, defaults, cwd, line, away, flight, files):
+        """Starts a worker in its place and writes `line`, with what only this host knows, to its standard input.
 
         What lies in the driver's folder `away` lies in this process's own folder here; `flight` is the size of a recorder,
         `files` what the paths of the files of its queues begin with.
         """
+        if driver != self.driver:
+            raise RuntimeError("another driver has taken the group over")
         worker = self.workers.setdefault(name, Worker())
         if worker.ended.is_set():
             raise RuntimeError(f"{name} was given up before it was started")
+        worker.place = place
+        self.lives[name.split(" ")[1]] = {"worker": name, "place": place}
         address = ray.util.get_node_ip_address()
         if away:
             command, line = (json.loads(json.dumps(each).replace(away, os.getcwd())) for each in (command, line))
@@ -214,19 +224,34 @@ class PhalanxAgent:
             self.events.append((self.count, name, kind, value))
             self.news.notify_all()
 
-    async def listen(self, after):
-        """The events after that number, once there are any; those up to it are forgotten."""
-        self.heard = time.monotonic()
+    async def listen(self, driver, after):
+        """The events after that number, once there are any; those up to it are forgotten. None to one that is not its driver any more."""
         async with self.news:
+            if driver != self.driver:
+                return None
+            self.heard = time.monotonic()
             while self.events and self.events[0][0] <= after:
-                self.events.popleft()
+                _, name, kind, _ = self.events.popleft()
+                if kind == "exit":
+                    self.workers.pop(name, None)
             self.news.notify_all()
-            await self.news.wait_for(lambda: self.events)
-            return list(self.events)
+            await self.news.wait_for(lambda: self.events or driver != self.driver)
+            return list(self.events) if driver == self.driver else None
 
-    async def signal(self, name, number):
-        if name in self.workers:
+    async def signal(self, driver, name, number):
+        if driver == self.driver and name in self.workers:
             self.workers[name].send(number)
+
+    async def claim(self, driver, name, line):
+        """Writes a line to a worker's standard input, by which it hears of another driver."""
+        worker = self.workers.get(name)
+        if driver != self.driver or worker is None or worker.process is None or worker.code is not None:
+            return
+        try:
+            worker.process.stdin.write(line.encode() + b"\n")
+            worker.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It ends, which is told by its exit.
 
     async def look(self, name):
         """What the kernel says of a worker's process, and what the worker did last."""
@@ -236,8 +261,10 @@ class PhalanxAgent:
         with open(f"/proc/{worker.process.pid}/stat", encoding="latin1") as stat:
             return {"stat": stat.read(), "flight": worker.flight(self.flight)}
 
-    async def stop(self, name, grace):
+    async def stop(self, driver, name, grace):
         """SIGTERM, the grace, SIGKILL; answers whether there was a process. A worker that is not started yet never will be."""
+        if driver != self.driver:
+            return False
         worker = self.workers.setdefault(name, Worker())
         if worker.process is None:
             worker.ended.set()
@@ -251,12 +278,33 @@ class PhalanxAgent:
                 pass
         return True
 
-    async def touch(self):
-        """Keeps a detached agent alive; answers with its workers that run."""
-        self.heard = time.monotonic()
+    async def touch(self, driver):
+        """Keeps a detached agent alive."""
+        if driver == self.driver:
+            self.heard = time.monotonic()
+
+    async def who(self):
+        """What another driver has to know of it: its driver, its workers that run or of whose end nobody has heard, and all that it ever had."""
         address = ray.util.get_node_ip_address()
-        return [
-            {"worker": name, "pid": worker.process.pid, "address": address}
-            for name, worker in self.workers.items()
-            if worker.process and worker.code is None
-        ]
+        bundles = ray.util.get_current_placement_group()
+        return {
+            "group": self.group,
+            "driver": self.driver,
+            "bundles": bundles and bundles.id.hex(),
+            "keep": self.keep,
+            "workers": [
+                {"worker": name, "pid": worker.process.pid, "address": address, "place": worker.place}
+                for name, worker in self.workers.items()
+                if worker.process
+            ],
+            "lives": list(self.lives.values()),
+        }
+
+    async def take(self, driver, ttl):
+        """Has another driver from now on, unless there is one that is as late."""
+        async with self.news:
+            if driver[0] <= self.driver[0]:
+                return False
+            self.driver, self.ttl, self.heard = driver, ttl or self.ttl, time.monotonic()
+            self.news.notify_all()
+            return True

@@ -75,9 +75,20 @@ def amounts(resources):
 class Bridge:
     def __init__(self, ttl):
         self.ttl = ttl
+        self.job = ray.get_runtime_context().get_job_id()
         # By name: placement groups, where their bundles lie, agents, and of which agent a worker is.
         self.groups, self.places, self.agents, self.homes = {}, {}, {}, {}
         self.listeners, self.starting = {}, {}
+        # Of whose workers an agent is, the latest driver of each such group, and placement groups that are somebody else's.
+        self.owners, self.numbers, self.given = {}, {}, set()
+
+    def driver(self, owner):
+        """What its agents know this one by."""
+        return [self.numbers.get(owner, 0), self.job]
+
+    def tell(self, key, method, *args):
+        """Asks an agent as the driver of its group."""
+        return getattr(self.agents[key], method).remote(self.driver(self.owners[key]), *args)
 
     # ---------------------------------------------------------------------------------------------- nodes
     async def nodes(self):
@@ -157,12 +168,15 @@ class Bridge:
             raise Failure("NoGroup", error) from None
         if not bundles:
             raise Failure("NoGroup", f"there is no placement group {name or id}")
+        self.given.add(group)
         return bundles
 
-    async def release(self, group, keep=False):
-        """Ends a group's agents, whatever they still run, and removes its bundles unless they are to be kept."""
+    async def release(self, group):
+        """Ends a group's agents, whatever they still run, and removes its bundles unless they are somebody else's."""
         made = self.groups.pop(group, None)
         self.places.pop(group, None)
+        keep = group in self.given
+        self.given.discard(group)
         mine = [key for key in self.agents if key.rsplit("/", 1)[0] == group]
         for key in mine:
             ray.kill(self.agents[key])
@@ -173,15 +187,15 @@ class Bridge:
             await asyncio.wait(listeners, timeout=PATIENCE)
 
     # ---------------------------------------------------------------------------------------------- workers
-    async def spawn(self, group, bundle, worker, command, env, defaults, cwd, line, away, flight, files, timeout):
+    async def spawn(self, worker, timeout, **how):
         """Starts a worker by the agent of its node, or of its bundle if that holds devices; starts the agent if there is none."""
-        self.starting[worker] = starting = asyncio.ensure_future(self.start(group, bundle, worker, command, env, defaults, cwd, line, away, flight, files))
+        self.starting[worker] = starting = asyncio.ensure_future(self.start(worker, **how))
         try:
             return await asyncio.wait_for(starting, timeout)
         except asyncio.CancelledError:
             raise Failure("GivenUp", f"{worker} was given up before it was started") from None
         except asyncio.TimeoutError:
-            raise Failure("Timeout", f"no agent of Ray's in bundle {bundle} has started it within {timeout} s") from None
+            raise Failure("Timeout", f"no agent of Ray's in bundle {how['bundle']} has started it within {timeout} s") from None
         except RayTaskError as error:
             raise Failure("NotStarted", error.cause) from None
         except RayActorError as error:
@@ -189,7 +203,7 @@ class Bridge:
         finally:
             self.starting.pop(worker, None)
 
-    async def start(self, group, bundle, worker, command, env, defaults, cwd, line, away, flight, files):
+    async def start(self, worker, owner, group, bundle, **how):
         if group not in self.groups:
             raise Failure("NoGroup", f"there is no placement group {group}")
         if group not in self.places:
@@ -201,10 +215,11 @@ class Bridge:
         devices = {name: amount for name, amount in place["resources"].items() if name in DEVICES}
         key = f"{group}/{bundle if devices else place['node']}"
         if key not in self.agents:
-            self.agents[key] = self.engage(key, self.groups[group], bundle, devices)
-            self.attend(key)
+            self.owners[key] = owner
+            self.agents[key] = self.engage(key, group, bundle, devices)
+            self.hear(key)
         self.homes[worker] = key
-        return await self.agents[key].start.remote(worker, command, env, defaults, cwd, line, away, flight, files)
+        return await self.agents[key].start.remote(self.driver(owner), worker, **how)
 
     def engage(self, key, group, bundle, devices):
         return (
@@ -215,34 +230,39 @@ class Bridge:
                 num_cpus=0,
                 num_gpus=devices.get("GPU", 0),
                 resources={name: amount for name, amount in devices.items() if name != "GPU"},
-                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle),
+                scheduling_strategy=PlacementGroupSchedulingStrategy(self.groups[group], placement_group_bundle_index=bundle),
                 max_restarts=0,
                 max_task_retries=0,
                 max_concurrency=1000,
             )
-            .remote(self.ttl)
+            .remote(self.ttl, self.owners[key], self.driver(self.owners[key]), group in self.given)
         )
 
-    def attend(self, key):
-        self.listeners[key] = background(self.listen(key, self.agents[key]))
+    def hear(self, key):
+        self.listeners[key] = background(self.listen(key))
 
-    async def listen(self, key, agent):
+    async def listen(self, key):
         """Hands on what an agent tells of its workers; its own death is theirs."""
-        heard = 0
-        while True:
+        heard, this = 0, asyncio.current_task()
+        # Unless this bridge has taken the agent over anew.
+        while self.listeners.get(key) is this:
             try:
-                events = await agent.listen.remote(heard)
+                events = await self.tell(key, "listen", heard)
             except ActorUnavailableError:
                 # Its connection is lost, and Ray does not know yet whether it is dead.
                 await asyncio.sleep(0.1)
                 continue
             except Exception as error:
-                self.agents.pop(key, None)
-                self.listeners.pop(key, None)
-                self.places.pop(key.rsplit("/", 1)[0], None)
-                for worker in [worker for worker, home in self.homes.items() if home == key]:
-                    del self.homes[worker]
+                for worker in self.forget(key):
                     emit(event="lost", worker=worker, detail=str(error))
+                return
+            if events is None and self.listeners.get(key) is not this:
+                return
+            if events is None:
+                # Its bundles, too, are another driver's.
+                self.groups.pop(key.rsplit("/", 1)[0], None)
+                for worker in self.forget(key):
+                    emit(event="replaced", worker=worker)
                 return
             for heard, worker, kind, value in events:
                 if kind != "exit":
@@ -250,9 +270,23 @@ class Bridge:
                 elif self.homes.pop(worker, None):
                     emit(event="exit", worker=worker, **value)
 
+    def forget(self, key):
+        """An agent that is gone, or another driver's; answers with its workers."""
+        for known in (self.agents, self.owners, self.listeners):
+            known.pop(key, None)
+        self.places.pop(key.rsplit("/", 1)[0], None)
+        workers = [worker for worker, home in self.homes.items() if home == key]
+        for worker in workers:
+            del self.homes[worker]
+        return workers
+
     async def signal(self, worker, number):
         if worker in self.homes:
-            await self.agents[self.homes[worker]].signal.remote(worker, number)
+            await self.tell(self.homes[worker], "signal", worker, number)
+
+    async def claim(self, worker, line):
+        if worker in self.homes:
+            await self.tell(self.homes[worker], "claim", worker, line)
 
     async def look(self, worker):
         if worker not in self.homes:
@@ -266,34 +300,63 @@ class Bridge:
         if worker not in self.homes:
             return False
         try:
-            return await self.agents[self.homes[worker]].stop.remote(worker, grace)
+            return await self.tell(self.homes[worker], "stop", worker, grace)
         except RayActorError:
             return False
 
     # ---------------------------------------------------------------------------------------------- detached groups
-    async def adopt(self):
-        """Takes over the detached groups and agents that an earlier bridge of this namespace has left."""
+    async def adopt(self, groups=None):
+        """Takes over detached groups that an earlier bridge of this namespace has left: those, or all whose bridge is gone. Nothing is told of their
+        workers before `attend`."""
         found = {}
         for key in await ask(list_named_actors):
-            group = key.rsplit("/", 1)[0]
             try:
-                self.agents[key] = await ask(ray.get_actor, key)
-                self.groups.setdefault(group, await ask(get_placement_group, group))
-                running = await self.agents[key].touch.remote()
-            except (ValueError, RayActorError):
-                # It ended meanwhile, or is no agent of ours.
-                self.agents.pop(key, None)
-                continue
-            for each in running:
+                handle = await ask(ray.get_actor, key)
+                known = await asyncio.wait_for(handle.who.remote(), PATIENCE)
+            except (ValueError, AttributeError, RayActorError, asyncio.TimeoutError):
+                continue  # It ended meanwhile, or is no agent of ours.
+            found.setdefault(known["group"], []).append((key, handle, known))
+        if groups is None:
+            jobs = {job["JobID"] for job in await ask(ray._private.state.jobs) if not job["IsDead"]}
+            found = {group: agents for group, agents in found.items() if not any(known["driver"][1] in jobs for _, _, known in agents)}
+        return [await self.take(group, agents) for group, agents in found.items() if groups is None or group in groups]
+
+    async def take(self, group, agents):
+        self.numbers[group] = number = 1 + max(known["driver"][0] for _, _, known in agents)
+        for key, handle, known in agents:
+            if not await handle.take.remote(self.driver(group), self.ttl):
+                raise Failure("Driven", "another driver was faster")
+            bundles = key.rsplit("/", 1)[0]
+            self.agents[key], self.owners[key] = handle, group
+            self.listeners.pop(key, None)
+            self.groups[bundles] = PlacementGroup(PlacementGroupID(bytes.fromhex(known["bundles"])))
+            if known["keep"]:
+                self.given.add(bundles)
+            for each in known["workers"]:
                 self.homes[each["worker"]] = key
-            found.setdefault(group, []).extend(running)
-            self.attend(key)
-        return [{"group": group, "workers": workers} for group, workers in found.items()]
+        # Bundles whose agent is gone, or was not there yet.
+        for each in (await ask(placement_group_table)).values():
+            name = each["name"]
+            if each["state"] != "REMOVED" and name not in self.groups and (name == group or name.startswith(f"{group}-")):
+                self.groups[name] = await ask(get_placement_group, name)
+        return {
+            "group": group,
+            "driver": number,
+            "bundles": [name for name in self.groups if name == group or name.startswith(f"{group}-")],
+            "workers": [each for _, _, known in agents for each in known["workers"]],
+            "lives": [each for _, _, known in agents for each in known["lives"]],
+        }
+
+    async def attend(self, groups):
+        """Begins to tell what becomes of the workers of groups that were adopted."""
+        for key, owner in self.owners.items():
+            if owner in groups and key not in self.listeners:
+                self.hear(key)
 
     async def touch(self):
         while True:
             await asyncio.sleep(self.ttl / 3)
-            await asyncio.gather(*(agent.touch.remote() for agent in self.agents.values()), return_exceptions=True)
+            await asyncio.gather(*(self.tell(key, "touch") for key in self.agents), return_exceptions=True)
 
 
 def background(coroutine, running=set()):
@@ -320,7 +383,7 @@ def connect(address, namespace, runtime_env, within):
     overdue.cancel()
 
 
-METHODS = {"nodes", "reserve", "use", "release", "spawn", "signal", "look", "stop", "adopt"}
+METHODS = {"nodes", "reserve", "use", "release", "spawn", "signal", "look", "stop", "claim", "adopt", "attend"}
 
 
 async def serve(bridge, request):

@@ -25,6 +25,7 @@ import { isAbsolute, join } from "node:path"
 import * as Link from "./internal/link.ts"
 import * as placing from "./internal/placing.ts"
 import { probe } from "./internal/probe.ts"
+import * as registered from "./internal/registered.ts"
 import { refusedBy } from "./internal/reservations.ts"
 import * as workers from "./internal/workers.ts"
 import * as Python from "./Python.ts"
@@ -52,7 +53,7 @@ export interface Options extends Python.Options {
   readonly runtimeEnv?: Readonly<Record<string, unknown>> | undefined
   /** What the layer's groups ask for, unless `placed` says otherwise. */
   readonly placing?: Placing | undefined
-  /** For how long groups outlive a driver that is gone, unless another one adopts them (`Ray.adopt`). Default: not at all. */
+  /** For how long groups outlive a driver that is gone, unless another one takes them over (`WorkerGroup.adopt`, on the same machine). Default: not at all. */
   readonly detachedFor?: Duration.Input | undefined
   /** What a cluster of one's own offers. */
   readonly own?: Omit<RayHead.Options, keyof Python.Options> | undefined
@@ -169,7 +170,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
   const { output } = options
   const folder = options.runtimeEnv?.["working_dir"]
   const away = typeof folder === "string" && isAbsolute(folder) ? folder : null
-  const { adopt, spawn } = yield* workers.make({
+  const started = yield* workers.make({
     link,
     detached: ttl > 0,
     news,
@@ -192,18 +193,21 @@ const build = Effect.fnUntraced(function*(options: Options) {
     address,
     version: bridge.ray,
     nodes: Effect.flatMap(link.bridge, (bridge) => Effect.mapError(bridge.ask("nodes", {}), (refused) => refusedBy(address, refused))),
-    adopt
+    adopt: started.adopt
   })
   const settings = { host: bridge.address, port: options.port, folder: options.folder }
   const transport = options.transport === "tcp" ? TcpQueues.layerWith(settings) : MixedQueues.layerWith(settings)
-  // A driver that is killed leaves its queues' files, which the next one of this user on this machine removes. Workers are Ray's to end.
+  // A driver that is killed leaves its queues' files, which the next one of this user on this machine removes.
   const queues = Layer.effect(MessageQueues, Effect.flatMap(MessageQueues, (queues) => Registry.entering(queues, options.folder)))
-  return Layer.mergeAll(
-    Layer.succeed(Cluster.Cluster, { spawn }),
-    Layer.succeed(Ray, ray),
-    queues.pipe(
-      Layer.provide([transport, options.registry === undefined ? Registry.layer : Registry.layerWith({ folder: options.registry })])
+  const cluster = Layer.effect(
+    Cluster.Cluster,
+    Effect.map(
+      Registry.Registry,
+      (registry) => registered.make({ registry, workers: started, segments: options.folder, graceMillis: ttl * 1000 })
     )
+  )
+  return Layer.merge(Layer.succeed(Ray, ray), Layer.merge(cluster, queues)).pipe(
+    Layer.provide([transport, options.registry === undefined ? Registry.layer : Registry.layerWith({ folder: options.registry })])
   )
 })
 

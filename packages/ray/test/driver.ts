@@ -1,15 +1,23 @@
 import { assert, describe } from "@effect/vitest"
+import * as Mesh from "@phalanx/core/Mesh"
+import * as Supervision from "@phalanx/core/Supervision"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Registry from "@phalanx/node/Registry"
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as RayCluster from "@phalanx/ray/RayCluster"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import { spawn } from "node:child_process"
-import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { environment } from "../../../test/harness/ray.ts"
-import { Another, type Beside, childrenNaming, cluster, eventually, lives, scouts } from "./cluster.ts"
+import { Another, type Beside, childrenNaming, cluster, entry, eventually, lives, scouts } from "./cluster.ts"
+import { Scout } from "./fixtures/scoutProtocol.ts"
 
 const program = fileURLToPath(new URL("./fixtures/driver.ts", import.meta.url))
 
@@ -21,13 +29,26 @@ const folder = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true }))
 )
 
+/** Where the drivers of detached groups record them, and whoever takes these over. */
+class Runtime extends Context.Service<Runtime, string>()("@phalanx/ray/test/Runtime") {
+  static readonly layer = Layer.effect(this, folder)
+}
+const detached = Layer.unwrap(
+  Effect.map(Runtime, (path) => cluster({ detachedFor: "30 seconds", registry: join(path, "phalanx") }))
+).pipe(Layer.provideMerge(Runtime.layer))
+
 /** Runs a driver, and gives the pids of its workers once it has told them. */
 const drive = Effect.fnUntraced(function*(runtime: string, ...args: ReadonlyArray<string>) {
   let output = ""
   const registry = join(runtime, "phalanx")
-  // Whatever a killed one has left is gone in the end, as the next start would have it.
+  // Whatever a killed one has left is gone in the end, be it that its time is not over yet.
   yield* Effect.addFinalizer(() =>
-    Effect.ignore(Effect.flatMap(Registry.Registry, ({ sweep }) => sweep).pipe(Effect.provide(Registry.layerWith({ folder: registry }))))
+    Effect.ignore(
+      Effect.flatMap(Registry.Registry, ({ groups }) => groups).pipe(
+        Effect.flatMap(({ groups }) => Effect.forEach(groups.flatMap(({ record }) => record.files), QueueFiles.sweep)),
+        Effect.provide(Registry.layerWith({ folder: registry }))
+      )
+    )
   )
   const env = { ...process.env, ...yield* environment, XDG_RUNTIME_DIR: runtime }
   const child = yield* Effect.acquireRelease(
@@ -86,25 +107,63 @@ export const driver = (it: Beside) =>
         assert.isAbove(performance.now() - killed, 1000)
       }))
 
-    it.layer(cluster({ detachedFor: "30 seconds" }), { timeout: 120_000 })((it) => {
-      it.effect("RY-6: a detached group outlives its driver, and the next one takes it over by its name and can end it", () =>
+    it.layer(detached, { timeout: 120_000 })((it) => {
+      it.effect("RY-6 AD-1 AD-2 AD-6: a detached group outlives its driver; the next one lists it, hears its deaths and ends it, or calls it as its own", () =>
         Effect.gen(function*() {
-          const { child, pids } = yield* drive(yield* folder, "2", "30")
-          child.kill("SIGKILL")
+          const runtime = yield* Runtime
+          const [ended, kept] = yield* Effect.all([drive(runtime, "2", "30"), drive(runtime, "2", "30")], { concurrency: 2 })
+          ended.child.kill("SIGKILL")
           const ray = yield* RayCluster.Ray
-          const [adopted, ...others] = yield* ray.adopt
-          assert.deepStrictEqual(others, [])
-          assert.match(adopted!.group, /^driven-[0-9a-f]{8}$/)
+          // Ray hears of its end a little later. The other one has a driver.
+          const [listed, ...others] = yield* Effect.repeat(ray.adopt, { until: (found) => found.length > 0 })
+          assert.deepStrictEqual([listed!.group, others], [ended.group, []])
           assert.deepStrictEqual(
-            adopted!.workers.map(({ member, process }) => [member, process.pid]).toSorted(),
-            pids.map((pid, member) => [member, pid])
+            listed!.workers.map(({ member, process }) => [member, process.pid]).toSorted(),
+            ended.pids.map((pid, member) => [member, pid])
           )
-          assert.isTrue(pids.every(lives))
-          process.kill(pids[1]!, "SIGKILL")
-          const { death } = yield* adopted!.workers.find(({ member }) => member === 1)!.process.end
+          process.kill(ended.pids[1]!, "SIGKILL")
+          const { death } = yield* listed!.workers.find(({ member }) => member === 1)!.process.end
           assert.deepStrictEqual(death, { _tag: "Killed", signal: "SIGKILL" })
-          yield* adopted!.end
-          yield* gone(pids, 1000)
+          assert.isTrue(lives(ended.pids[0]!))
+          yield* listed!.end
+
+          const adopt = WorkerGroup.adopt(Scout, {
+            group: kept.group,
+            entry,
+            mesh: Mesh.make({ rank: 2 }),
+            supervision: Supervision.restart({ max: 9, per: "1 minute" }),
+            capacity: 3
+          })
+          const driven = yield* Effect.flip(Effect.scoped(adopt))
+          assert.deepStrictEqual(driven._tag === "AdoptError" && driven.reason, "driven")
+          // One that is stopped keeps its lock: somebody removes it by hand.
+          kept.child.kill("SIGSTOP")
+          const lock = join(runtime, "phalanx", kept.group.slice(-40), "lock")
+          rmSync(lock)
+          writeFileSync(lock, "", { mode: 0o600 })
+          yield* Effect.scoped(Effect.gen(function*() {
+            const group = yield* adopt
+            assert.deepStrictEqual(group.workers.map(({ pid, rank }) => [rank, pid]), kept.pids.map((pid, rank) => [rank, pid]))
+            // Rank 0 had a call that kept its turn.
+            assert.strictEqual((yield* group.call.place()).length, 2)
+            yield* group.call.meet()
+            process.kill(kept.pids[1]!, "SIGKILL")
+            const [died] = yield* Stream.runCollect(Stream.take(group.deaths, 1))
+            assert.deepStrictEqual([died!.rank, died!.death], [1, { _tag: "Killed", signal: "SIGKILL" }])
+            yield* group.call.place()
+            yield* group.call.meet()
+            yield* Effect.scoped(Effect.flatMap(group.prepare({ to: { rank: 3 } }), ({ commit }) => commit))
+            yield* group.call.meet()
+            assert.deepStrictEqual([group.workers.length, group.workers[0]!.pid], [3, kept.pids[0]])
+
+            // When it goes on it hears that it was replaced, and does no harm.
+            kept.child.kill("SIGCONT")
+            yield* eventually("the former driver ends", Effect.sync(() => kept.child.exitCode !== null))
+            assert.include(kept.output(), "failed: replaced")
+            yield* group.call.meet()
+          }))
+          yield* gone([...ended.pids, ...kept.pids], 1000)
+          assert.deepStrictEqual(segments(kept.group), [])
         }))
 
       it.effect("RY-6: a detached group outlives its bridge, and goes on with the next one", () =>

@@ -42,7 +42,7 @@ export const lines = ({ dead, groups, registry, unreadable }: Status): ReadonlyA
   ...(groups.length === 0 ? [`No group of this user is running (${registry}).`] : groups.flatMap(group)),
   ...dead.map(({ driver, id, kept }) =>
     kept
-      ? `${id}: its driver ${driver} is dead; its keeper has the workers for another one`
+      ? `${id}: its driver ${driver} is dead; its workers are kept for another one`
       : `${id}: its driver ${driver} is dead; the next start, or phalanx doctor --sweep, removes what it has left`
   ),
   ...unreadable

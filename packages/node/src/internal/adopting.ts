@@ -1,11 +1,11 @@
 /** Takes the lock of a group whose driver is gone, for whoever is to be the next one. */
 import { AdoptError } from "@phalanx/core/AdoptError"
-import type { Adopt } from "@phalanx/core/Cluster"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as OsProcess from "../OsProcess.ts"
+import type { Adopt } from "../Registry.ts"
 import * as Lock from "./lock.ts"
 import * as records from "./record.ts"
 import * as sweeping from "./sweeping.ts"
@@ -39,7 +39,7 @@ const find = (folder: string, group: string): string | undefined =>
 const patience = { schedule: Schedule.spaced("20 millis"), times: 10 }
 
 /** Takes its lock. What is refused is left as it is. */
-export const take = (folder: string, isMine: boolean, { dimensions, group }: Adopt): Effect.Effect<Taken, AdoptError> => {
+export const take = (folder: string, isMine: boolean, { dimensions, group, kept }: Adopt): Effect.Effect<Taken, AdoptError> => {
   const refuse = (reason: AdoptError["reason"], issue: string, advice: string) => new AdoptError({ group, reason, issue, advice })
   const unknown = () =>
     refuse("unknown", `there is no such group in ${folder}`, "Give its full name, with the random part; if it has ended, start another one")
@@ -60,9 +60,12 @@ export const take = (folder: string, isMine: boolean, { dimensions, group }: Ado
     if (record === undefined) return yield* give(unknown())
     const { driver, generation, keeper, mesh } = record
     const found = Object.keys(mesh)
-    if (keeper === undefined || !OsProcess.lives(keeper)) {
-      const advice = "Start it anew; workers outlive a driver where the option `keeper` says so, for as long as its lease"
+    if (!records.mayBeAdopted(record)) {
+      const advice = "Start it anew; workers outlive a driver where the option `keeper` says so, or `detachedFor` on Ray, and for as long"
       return yield* give(refuse("late", `the workers of its driver, process ${driver.pid}, have ended`, advice))
+    }
+    if (kept !== (keeper !== undefined)) {
+      return yield* give(refuse("unknown", "its workers are another cluster's", "Adopt it on the cluster that it was made on"))
     }
     if (found.length > 0 && found.join() !== dimensions.join()) {
       return yield* give(

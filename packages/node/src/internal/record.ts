@@ -39,6 +39,10 @@ export const Record = Schema.Struct({
 })
 export type Record = typeof Record.Type
 
+/** Whether its workers may still live without its driver. They do not outlive their keeper, if they have one. */
+export const mayBeAdopted = ({ graceMillis, keeper }: Record): boolean =>
+  graceMillis > 0 && (keeper === undefined || OsProcess.lives(keeper))
+
 const decode = Schema.decodeUnknownExit(Schema.fromJsonString(Record))
 
 const fileName = "record"

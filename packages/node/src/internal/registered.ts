@@ -41,7 +41,7 @@ export const layer = (
           return process
         }),
         adopt: keepers === undefined ? undefined : Effect.fnUntraced(function*(adopt) {
-          const { entry, record: { epoch, files, keeper, members, mesh } } = yield* registry.adopt(adopt)
+          const { entry, record: { epoch, files, keeper, members, mesh } } = yield* registry.adopt({ ...adopt, kept: true })
           const link = yield* Effect.mapError(
             keepers.adopt(entry, { keeper: keeper!, fenced: adopt.fenced }),
             ({ issue }) =>

@@ -88,13 +88,12 @@ export const kill = Effect.fnUntraced(function*(folder: string, group: string, p
 })
 
 /** Whether a group may still be adopted. Processes live in real time, whatever clock the program runs on. */
-const isInGrace = (folder: string, { graceMillis, keeper }: Record.Record): boolean => {
-  // Workers do not outlive their keeper.
-  if (graceMillis === 0 || (keeper !== undefined && !OsProcess.lives(keeper))) return false
+const isInGrace = (folder: string, record: Record.Record): boolean => {
+  if (!Record.mayBeAdopted(record)) return false
   const orphan = Path.join(folder, orphanName)
   const seen = Fs.statSync(orphan, { throwIfNoEntry: false })
   if (seen === undefined) Fs.writeFileSync(orphan, "", { mode: 0o600 })
-  return seen === undefined || performance.timeOrigin + performance.now() - seen.mtimeMs < graceMillis
+  return seen === undefined || performance.timeOrigin + performance.now() - seen.mtimeMs < record.graceMillis
 }
 
 const clear = Effect.fnUntraced(function*(folder: string, leavesInGrace: boolean) {

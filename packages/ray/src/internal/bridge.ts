@@ -27,6 +27,8 @@ export interface Sink {
   readonly output: (stream: "stdout" | "stderr" | "words", text: string) => void
   readonly exit: (code: number, flight: Uint8Array) => void
   readonly lost: (issue: string) => void
+  /** Another driver has it. */
+  readonly replaced: () => void
 }
 
 export interface Bridge {
@@ -148,9 +150,11 @@ export const make: (options: Options) => Effect.Effect<Bridge, RayError, Scope.S
       case "output":
         return options.sinks.get(line.worker)?.output(line.stream, line.text)
       case "exit":
-      case "lost": {
+      case "lost":
+      case "replaced": {
         const sink = options.sinks.get(line.worker)
         options.sinks.delete(line.worker)
+        if (line.event === "replaced") return sink?.replaced()
         return line.event === "exit" ? sink?.exit(line.code, line.flight) : sink?.lost(line.detail)
       }
       case "node":

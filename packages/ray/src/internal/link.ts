@@ -13,10 +13,13 @@ export interface Link {
   /** The bridge that lives; a new one if the last is gone. */
   readonly bridge: Effect.Effect<Bridge.Bridge, RayError>
   /** Asks a bridge that can know the worker; `undefined` if there is none, or it does not answer. */
-  readonly tell: <M extends "signal" | "look" | "stop">(method: M, params: Params[M]) => Effect.Effect<Answers[M] | undefined>
+  readonly tell: <M extends "signal" | "look" | "stop" | "claim">(method: M, params: Params[M]) => Effect.Effect<Answers[M] | undefined>
   /** From now on a worker's news go there; to nobody without a sink. */
   readonly hear: (worker: string, sink: Bridge.Sink | undefined) => void
 }
+
+/** The group of a worker, whose name ends with member and incarnation. */
+const groupOf = (worker: string): string => worker.split(" ").slice(0, -2).join(" ")
 
 /** Connects. With `ttl` the workers outlive a bridge, and the next one takes them over; without, they are gone with it. */
 export const make = Effect.fnUntraced(function*(options: Omit<Bridge.Options, "sinks">) {
@@ -49,8 +52,10 @@ export const make = Effect.fnUntraced(function*(options: Omit<Bridge.Options, "s
     )
     // Who asks the next bridge for a worker of the last one must find it known there.
     if (detached && current !== undefined) {
-      const groups = yield* Effect.catch(bridge.ask("adopt", {}), () => Effect.succeed([]))
-      lose("it was gone when the next bridge came", new Set(groups.flatMap(({ workers }) => workers.map(({ worker }) => worker))))
+      const groups = [...new Set([...sinks.keys()].map(groupOf))]
+      const found = yield* Effect.catch(bridge.ask("adopt", { groups }), () => Effect.succeed([]))
+      lose("it was gone when the next bridge came", new Set(found.flatMap(({ workers }) => workers.map(({ worker }) => worker))))
+      yield* Effect.ignore(bridge.ask("attend", { groups }))
     }
     current = bridge
     return bridge

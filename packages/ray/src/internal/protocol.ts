@@ -5,6 +5,39 @@ import * as Schema from "effect/Schema"
 /** Ray's names of the strategies. */
 export const strategies = { "pack": "PACK", "spread": "SPREAD", "strict-pack": "STRICT_PACK", "strict-spread": "STRICT_SPREAD" } as const
 
+/** What a worker has of its node. */
+const Seat = Schema.Struct({
+  /** The number of its bundle. */
+  index: Schema.Natural,
+  localRank: Schema.Natural,
+  localWorldSize: Schema.Natural
+})
+
+/** Where a member belongs, as whoever takes its group over is told again. */
+const Place = Schema.Struct({
+  /** With which it was started. */
+  rank: Schema.Natural,
+  /** The placement group's name for the bridge, and which of how many it is there. */
+  name: Schema.String,
+  index: Schema.Natural,
+  count: Schema.Natural,
+  seat: Seat
+})
+export type Place = typeof Place.Type
+
+const Adopted = Schema.Struct({
+  group: Schema.String,
+  /** Which driver of it this is. */
+  driver: Schema.Natural,
+  /** The names of all its placement groups. */
+  bundles: Schema.Array(Schema.String),
+  /** Those that run, and those whose end is still to be told. */
+  workers: Schema.Array(Schema.Struct({ worker: Schema.String, pid: Schema.Int, address: Schema.String, place: Place })),
+  /** The latest life of each member that there ever was, as far as agents know that are left. */
+  lives: Schema.Array(Schema.Struct({ worker: Schema.String, place: Place }))
+})
+export type Adopted = typeof Adopted.Type
+
 const Bundles = Schema.Array(Bundle)
 const Nothing = Schema.Unknown
 
@@ -19,10 +52,9 @@ export const answers = {
   look: Schema.Struct({ stat: Schema.String, flight: Schema.Uint8ArrayFromBase64 }),
   /** Whether there is a worker whose end will be told. */
   stop: Schema.Boolean,
-  adopt: Schema.Array(Schema.Struct({
-    group: Schema.String,
-    workers: Schema.Array(Schema.Struct({ worker: Schema.String, pid: Schema.Int, address: Schema.String }))
-  }))
+  claim: Nothing,
+  adopt: Schema.Array(Adopted),
+  attend: Nothing
 }
 export type Answers = { readonly [M in keyof typeof answers]: typeof answers[M]["Type"] }
 
@@ -39,12 +71,14 @@ export interface Params {
     readonly patience: number | null
   }
   readonly use: { readonly group: string; readonly name: string | null; readonly id: string | null }
-  /** `keep`: the bundles are somebody else's. */
-  readonly release: { readonly group: string; readonly keep: boolean }
+  readonly release: { readonly group: string }
   readonly spawn: {
     readonly group: string
     readonly bundle: number
     readonly worker: string
+    /** The group of Phalanx that it is of. */
+    readonly owner: string
+    readonly place: Place
     readonly command: ReadonlyArray<string>
     readonly env: Readonly<Record<string, string>>
     readonly defaults: Readonly<Record<string, string>>
@@ -63,7 +97,11 @@ export interface Params {
   readonly signal: { readonly worker: string; readonly number: number }
   readonly look: { readonly worker: string }
   readonly stop: { readonly worker: string; readonly grace: number }
-  readonly adopt: {}
+  /** `line`: what its standard input gets. */
+  readonly claim: { readonly worker: string; readonly line: string }
+  /** These, or all whose driver is gone. */
+  readonly adopt: { readonly groups: ReadonlyArray<string> | null }
+  readonly attend: { readonly groups: ReadonlyArray<string> }
 }
 
 const event = <const Name extends string, const Fields extends Schema.Struct.Fields>(name: Name, fields: Fields) =>
@@ -81,6 +119,7 @@ export const Line = Schema.fromJsonString(Schema.Union([
   event("output", { worker: Schema.String, stream: Schema.Literals(["stdout", "stderr", "words"]), text: Schema.String }),
   event("exit", { worker: Schema.String, code: Schema.Int, flight: Schema.Uint8ArrayFromBase64 }),
   event("lost", { worker: Schema.String, detail: Schema.String }),
+  event("replaced", { worker: Schema.String }),
   event("node", { node: Schema.String, address: Schema.String, alive: Schema.Boolean }),
   event("silent", { seconds: Schema.Finite }),
   event("heard", {})

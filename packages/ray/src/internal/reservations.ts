@@ -9,11 +9,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as RcMap from "effect/RcMap"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import { RayError } from "../RayError.ts"
 import type { Bridge, Refused } from "./bridge.ts"
 import type { Link } from "./link.ts"
 import type { Placing } from "./placing.ts"
-import { strategies } from "./protocol.ts"
+import { type Adopted, type Place as Saved, strategies } from "./protocol.ts"
 
 /** Where a member belongs for life, whatever its rank becomes: which of how many in which placement group. */
 interface Place {
@@ -37,7 +38,7 @@ export interface Reservation {
   /** The name under which the bridge knows it. */
   readonly name: string
   readonly bridge: Bridge
-  readonly seats: ReadonlyArray<Placement.Seat>
+  readonly seats: ReadonlyArray<Saved["seat"] | undefined>
   /** Its bundles are gone: the next rank to be spawned reserves anew. */
   void: boolean
 }
@@ -59,6 +60,8 @@ export const make = Effect.fnUntraced(function*(link: Link, detached: boolean, n
   const origins = new Map<string, Origin>()
   /** By name, what the placement group is for. */
   const wanted = new Map<string, Place>()
+  /** By name, who sits where in what a former driver has reserved. */
+  const inherited = new Map<string, Array<Saved["seat"] | undefined>>()
 
   const lookup = Effect.fnUntraced(function*(name: string) {
     const { count, placing } = wanted.get(name)!
@@ -68,10 +71,13 @@ export const make = Effect.fnUntraced(function*(link: Link, detached: boolean, n
     // Before it is asked for, so that one that waits can be given up, and nothing of it is granted later.
     yield* Effect.addFinalizer(() =>
       (detached ? link.bridge : Effect.succeed(bridge)).pipe(
-        Effect.flatMap((bridge) => bridge.ask("release", { group: name, keep: given !== undefined })),
+        Effect.flatMap((bridge) => bridge.ask("release", { group: name })),
         Effect.ignore
       )
     )
+    const seated = inherited.get(name)
+    inherited.delete(name)
+    if (seated !== undefined) return { name, bridge, seats: seated, void: false } satisfies Reservation as Reservation
     const bundles = yield* (given === undefined
       ? reserve(bridge, name, Array.from({ length: count }, () => asked), placing)
       : bridge.ask("use", { group: name, name: "name" in given ? given.name : null, id: "id" in given ? given.id : null }).pipe(
@@ -156,14 +162,16 @@ export const make = Effect.fnUntraced(function*(link: Link, detached: boolean, n
   const use = Effect.fnUntraced(function*<A>(
     identity: Newcomer,
     placing: Placing,
-    f: (bridge: Bridge, reservation: Reservation, seat: Placement.Seat) => Effect.Effect<A, Refused>
+    f: (bridge: Bridge, reservation: Reservation, place: Saved) => Effect.Effect<A, Refused>
   ) {
     const member = `${identity.group} ${identity.member}`
     if (!origins.has(identity.group)) {
       origins.set(identity.group, { members: Mesh.make(identity.shape).ranks.length, placing })
     }
     const place = places.get(member) ?? placeOf(identity, origins.get(identity.group)!)
-    const { index, name } = place
+    const { count, index, name } = place
+    // Before it is held, so that it is looked at when that is over.
+    yield* Effect.addFinalizer(() => forget(name))
     places.set(member, place)
     wanted.set(name, place)
     const once = Effect.gen(function*() {
@@ -177,7 +185,7 @@ export const make = Effect.fnUntraced(function*(link: Link, detached: boolean, n
         reservation = yield* RcMap.get(map, name)
       }
       return yield* Effect.tapError(
-        f(yield* link.bridge, reservation, reservation.seats[index]!),
+        f(yield* link.bridge, reservation, { rank: identity.rank, name, index, count, seat: seatIn(reservation, index) }),
         (refused) => {
           if (refused.code !== "NoGroup" || reservation.void) return Effect.void
           reservation.void = true
@@ -185,7 +193,6 @@ export const make = Effect.fnUntraced(function*(link: Link, detached: boolean, n
         }
       )
     })
-    yield* Effect.addFinalizer(() => forget(name))
     return yield* Effect.retry(once, { times: 1, while: (error) => error._tag === "Refused" && error.code === "NoGroup" })
   })
   /** A group that has ended leaves nothing here either. */
@@ -197,8 +204,34 @@ export const make = Effect.fnUntraced(function*(link: Link, detached: boolean, n
       const groups = new Set([...places.values()].map(({ group }) => group))
       for (const group of origins.keys()) if (!groups.has(group)) origins.delete(group)
     })
-  return { use }
+
+  /** Takes a group's places over from its former driver; bundles that none of its workers has any use for go back. */
+  const adopt = Effect.fnUntraced(function*({ bundles, group, lives, workers }: Adopted, placing: Placing) {
+    const held = new Set(workers.map(({ place }) => place.name))
+    // Whoever is new has joined later.
+    origins.set(group, { members: 0, placing })
+    for (const { place: { count, index, name, seat }, worker } of [...lives, ...workers]) {
+      if (!held.has(name)) continue
+      const place = { group, name, index, count, placing: { ...placing, placementGroup: undefined, bundles: undefined } }
+      places.set(worker.slice(0, worker.lastIndexOf(" ")), place)
+      wanted.set(name, place)
+      const seats = inherited.get(name) ?? []
+      seats[index] = seat
+      inherited.set(name, seats)
+    }
+    const bridge = yield* Effect.orDie(link.bridge)
+    yield* Effect.forEach(bundles, (name) => held.has(name) ? Effect.void : Effect.ignore(bridge.ask("release", { group: name })))
+  })
+  /** Keeps what is reserved under the name until the scope ends. */
+  const hold = (name: string): Effect.Effect<void, never, Scope.Scope> =>
+    Effect.andThen(Effect.addFinalizer(() => forget(name)), Effect.ignore(RcMap.get(map, name)))
+  return { use, adopt, hold }
 })
+
+const seatIn = ({ seats }: Reservation, at: number): Saved["seat"] => {
+  const { index, localRank, localWorldSize } = seats[at]!
+  return { index, localRank, localWorldSize }
+}
 
 type Newcomer = Pick<Identity, "group" | "member" | "rank" | "epoch" | "generation" | "shape">
 

@@ -12,9 +12,10 @@ import * as Scope from "effect/Scope"
 import { constants } from "node:os"
 import { join } from "node:path"
 import type { RayError } from "../RayError.ts"
-import type { Bridge, Refused, Sink } from "./bridge.ts"
+import { type Bridge, Refused, type Sink } from "./bridge.ts"
 import type { Link } from "./link.ts"
 import type { Placing } from "./placing.ts"
+import type { Place } from "./protocol.ts"
 import { refusedBy } from "./reservations.ts"
 import * as Reservations from "./reservations.ts"
 
@@ -41,8 +42,8 @@ export interface Options {
 
 const signals = new Map(Object.entries(constants.signals).map(([name, number]) => [number as number, name]))
 
-/** Hears one worker through the bridge. */
-const listener = (group: string, rank: number, print: Options["print"]) => {
+/** Hears one worker through the bridge; `replaced` is called when another driver has it. */
+const listener = (group: string, rank: number, print: Options["print"], replaced: () => void) => {
   const heard = WorkerProcess.listen(group, rank, print)
   const end = Deferred.makeUnsafe<Cluster.End>()
   const sink: Sink = {
@@ -56,6 +57,11 @@ const listener = (group: string, rank: number, print: Options["print"]) => {
     lost: (issue) => {
       const death = { _tag: "Disconnected", issue } as const
       Deferred.doneUnsafe(end, Exit.succeed({ ...heard.end(0, null, []), death }))
+    },
+    replaced: () => {
+      replaced()
+      const death = { _tag: "Disconnected", issue: "another driver has taken the group over" } as const
+      Deferred.doneUnsafe(end, Exit.succeed({ ...heard.end(0, null, []), death, reason: "replaced" }))
     }
   }
   return { tail: heard.tail, end, sink }
@@ -66,6 +72,14 @@ export interface Adopted {
   readonly group: string
   readonly workers: ReadonlyArray<{ readonly member: number; readonly incarnation: number; readonly process: Cluster.Process }>
   readonly end: Effect.Effect<void>
+}
+
+/** A group that is taken over from a driver that is gone, as agents know it. */
+export interface Inherited {
+  /** Which driver of it this is. */
+  readonly driver: number
+  readonly workers: ReadonlyArray<Cluster.Orphan & { readonly pid: number }>
+  readonly lives: Cluster.Adopted["lives"]
 }
 
 /** The name by which the bridge and agents know a worker. */
@@ -79,7 +93,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const { link } = options
   const reservations = yield* Reservations.make(link, options.detached, options.news)
 
-  const spawn: Cluster.Cluster["Service"]["spawn"] = Effect.fnUntraced(function*({ entry, identity }) {
+  /** `replaced` is called when the group has another driver. */
+  const spawn = Effect.fnUntraced(function*({ entry, identity }: Cluster.Spawn, replaced: () => void) {
     const refuse = (why: Pick<SpawnError, "phase" | "issue" | "advice">, node = "Ray"): SpawnError =>
       new SpawnError({ rank: identity.rank, node, entry: entry instanceof URL ? entry.href : "a worker value", stderr: [], ...why })
     const refusal = WorkerProcess.refusal(entry)
@@ -87,8 +102,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
     const scope = yield* Scope.fork(yield* Effect.scope, "sequential")
     const worker = nameOf(identity)
-    const heard = listener(identity.group, identity.rank, options.print)
-    const start = Effect.fnUntraced(function*(bridge: Bridge, reservation: Reservations.Reservation, seat: Placement.Seat) {
+    const heard = listener(identity.group, identity.rank, options.print, replaced)
+    const start = Effect.fnUntraced(function*(bridge: Bridge, reservation: Reservations.Reservation, place: Place) {
+      const { seat } = place
       // After the reservation, so run before it: bundles are given up when their worker has ended, and not while it has its grace.
       yield* Scope.addFinalizer(scope, Effect.ensuring(stop(worker, heard.end), Effect.sync(() => link.hear(worker, undefined))))
       link.hear(worker, heard.sink)
@@ -96,13 +112,22 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         group: reservation.name,
         bundle: seat.index,
         worker,
+        owner: identity.group,
+        place,
         command: WorkerProcess.command({ identity, node: options.node, execArgv: options.execArgv, ranks: seat.localWorldSize }),
         env: { ...options.env, LOCAL_RANK: String(seat.localRank), LOCAL_WORLD_SIZE: String(seat.localWorldSize) },
         defaults: options.defaults,
         cwd: options.cwd,
         away: options.away,
         line: JSON.parse(
-          WorkerProcess.encode({ entry: entry.href, grace: options.grace, identity, queues: options.queues, ...filledInThere })
+          WorkerProcess.encode({
+            entry: entry.href,
+            grace: options.grace,
+            identity,
+            queues: options.queues,
+            ...options.detached ? { kept: true } : {},
+            ...filledInThere
+          })
         ),
         flight: FlightRecording.size,
         files: filesOf(identity, options.queues.folder),
@@ -139,17 +164,52 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   /** The groups that earlier drivers have left, whose workers are heard here from now on. */
   const adopt: Effect.Effect<ReadonlyArray<Adopted>, RayError> = Effect.gen(function*() {
     const bridge = yield* link.bridge
-    const found = yield* Effect.mapError(bridge.ask("adopt", {}), (refused) => refusedBy("detached groups", refused))
-    return found.map(({ group, workers }) => ({
+    const found = yield* Effect.mapError(bridge.ask("adopt", { groups: null }), (refused) => refusedBy("detached groups", refused))
+    const adopted = found.map(({ bundles, group, workers }) => ({
       group,
       workers: workers.map((each) => {
         const { incarnation, member } = whoIs(each.worker)
-        const heard = listener(group, member, options.print)
+        const heard = listener(group, each.place.rank, options.print, () => {})
         link.hear(each.worker, heard.sink)
         return { member, incarnation, process: process(each.worker, heard, each) }
       }),
-      end: Effect.ignore(bridge.ask("release", { group, keep: false }))
+      end: Effect.forEach(bundles, (name) => Effect.ignore(bridge.ask("release", { group: name })), {
+        concurrency: "unbounded",
+        discard: true
+      })
     }))
+    yield* Effect.ignore(bridge.ask("attend", { groups: adopted.map(({ group }) => group) }))
+    return adopted
+  })
+
+  /** Takes over one group whose driver is gone; `replaced` is called when yet another one has it. */
+  const inherit = Effect.fnUntraced(function*(group: string, secret: string, replaced: () => void) {
+    const bridge = yield* link.bridge
+    const [found] = yield* bridge.ask("adopt", { groups: [group] })
+    if (found === undefined) return yield* new Refused({ code: "NoGroup", detail: "no agent of Ray's has any of its workers", nodes: [] })
+    yield* reservations.adopt(found, yield* options.placing)
+    const orphans = found.workers.map((each): Inherited["workers"][number] => {
+      const { name, rank } = each.place
+      const heard = listener(group, rank, options.print, replaced)
+      link.hear(each.worker, heard.sink)
+      return {
+        ...whoIs(each.worker),
+        rank,
+        pid: each.pid,
+        process: Effect.gen(function*() {
+          const scope = yield* Scope.fork(yield* Effect.scope, "sequential")
+          yield* Scope.provide(reservations.hold(name), scope)
+          yield* Scope.addFinalizer(
+            scope,
+            Effect.ensuring(stop(each.worker, heard.end), Effect.sync(() => link.hear(each.worker, undefined)))
+          )
+          return process(each.worker, heard, each)
+        }),
+        claim: (claim) => Effect.asVoid(link.tell("claim", { worker: each.worker, line: WorkerProcess.encodeClaim(secret, claim) }))
+      }
+    })
+    yield* bridge.ask("attend", { groups: [group] })
+    return { driver: found.driver, workers: orphans, lives: found.lives.map(({ worker }) => whoIs(worker)) } satisfies Inherited
   })
 
   /** SIGTERM, the grace, SIGKILL. A bridge that does not answer is not waited for: what is left of the worker goes with its bundles. */
@@ -160,7 +220,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       Effect.asVoid
     )
 
-  return { spawn, adopt }
+  return { spawn, adopt, inherit, bridge: link.bridge }
 })
 
 /** What the paths of all that a worker's queues make in memory begin with. */
