@@ -2,7 +2,10 @@
  * The language model goes from size to size under load, as an operation beside the steps that run, and, on a group of its own in the same run, as whoever has no other way would do it: hold requests back, wait for those that
  * are open, end the group, start one of the new size.
  */
+import type * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
+import type { MessageQueues } from "@phalanx/core/MessageQueues"
+import type { QueueError } from "@phalanx/core/QueueError"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Elastic from "@phalanx/elastic/Elastic"
 import * as ElasticRanks from "@phalanx/moe/ElasticRanks"
@@ -25,7 +28,9 @@ import * as Proc from "./Proc.ts"
 import * as Resident from "./Resident.ts"
 
 /** The size that the group begins with, and comes back to; it is what is held at this size that is compared. */
-const home = 2
+export const home = 2
+/** Back to it twice. */
+export const round = [4, 3, 1, 4, 2, 1, 2]
 /** Requests that have to have tokens before and after a change for it to count. */
 const enough = 8
 /** Steps within which each rank has to have requests. */
@@ -52,6 +57,21 @@ export interface Held {
   readonly rankDescriptors: number
   /** In the folder of segments. */
   readonly files: number
+  /** Where it is not on this machine alone: what else, by name. */
+  readonly more: Readonly<Record<string, number>>
+}
+
+/** Where a group is. */
+export interface Where<E> {
+  /** With this folder for segments. */
+  readonly cluster: (folder: string) => Layer.Layer<Cluster.Cluster | MessageQueues, E>
+  /** What else is held; the process is that of the rank that lives throughout. */
+  readonly more: (rank: number) => Effect.Effect<Held["more"]>
+}
+
+const onMachine: Where<QueueError> = {
+  cluster: (folder) => NodeCluster.layerWith({ folder }),
+  more: () => Effect.succeed({})
 }
 
 const temporary = (folder: string) =>
@@ -64,7 +84,11 @@ const entry = new URL("./workers/collectedModel.ts", import.meta.url)
 const mesh = (dp: number) => Mesh.make({ dp, tp: 1 })
 
 /** Goes through the sizes, each change an operation. `tell` hears each change. */
-export const elastic = Effect.fnUntraced(function*(sizes: ReadonlyArray<number>, tell: (change: Change) => void) {
+export const elastic = Effect.fnUntraced(function*<E = QueueError>(
+  sizes: ReadonlyArray<number>,
+  tell: (change: Change) => void,
+  { cluster, more }: Where<E | QueueError> = onMachine
+) {
   const folder = yield* temporary("/dev/shm")
   const journal = Elastic.layerSqlite({ filename: join(yield* temporary(tmpdir()), "journal.sqlite") })
   return yield* Effect.gen(function*() {
@@ -86,7 +110,8 @@ export const elastic = Effect.fnUntraced(function*(sizes: ReadonlyArray<number>,
         rank: Proc.residentBytes(pid),
         driverDescriptors: descriptors(process.pid),
         rankDescriptors: descriptors(pid),
-        files: readdirSync(folder).length
+        files: readdirSync(folder).length,
+        more: yield* more(pid)
       }
     })
 
@@ -115,7 +140,7 @@ export const elastic = Effect.fnUntraced(function*(sizes: ReadonlyArray<number>,
     const texts = yield* load.stop
     const recomputed = (yield* ranks.call.usage()).reduce((sum, usage) => sum + usage.recomputed, 0)
     return { changes, held, requests: load.sent(), texts, recomputed }
-  }).pipe(Effect.provide(Layer.merge(journal, NodeCluster.layerWith({ folder }))))
+  }).pipe(Effect.provide(Layer.merge(journal, cluster(folder))))
 }, Effect.scoped)
 
 /** The same without an operation. Nobody is cut off, so the readers of long texts make all others wait. */

@@ -7,8 +7,7 @@ import * as Driver from "../Driver.ts"
 import * as Row from "../Row.ts"
 import * as Scalings from "../Scalings.ts"
 
-/** Back to two ranks twice a round. */
-const round = [4, 3, 1, 4, 2, 1, 2]
+const { round } = Scalings
 const sizes: Record<Depth.Depth["name"], { readonly elastic: ReadonlyArray<number>; readonly blocking: ReadonlyArray<number> }> = {
   full: { elastic: Array.from({ length: 8 }, () => round).flat(), blocking: [...round, ...round] },
   quick: { elastic: [...round, ...round], blocking: round },

@@ -1,4 +1,4 @@
-/** `pnpm bench:ray [--quick] [--json]`: what a group costs on Ray, beside the same on this machine and beside calls of Ray's own actors. */
+/** `pnpm bench:ray [--quick] [--scalings N] [--json]`: what a group costs on Ray, beside the same on this machine and beside calls of Ray's own actors. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Python from "@phalanx/ray/Python"
@@ -9,9 +9,12 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { loadavg } from "node:os"
+import process from "node:process"
 import { machine } from "../Machine.ts"
+import * as Scalings from "../Scalings.ts"
 import * as ControlPlane from "./ControlPlane.ts"
 import * as RayDeaths from "./RayDeaths.ts"
+import * as RayScalings from "./RayScalings.ts"
 import * as Table from "./Table.ts"
 
 const ray = Command.make(
@@ -19,12 +22,24 @@ const ray = Command.make(
   {
     ranks: Flag.Int("ranks").pipe(Flag.withDescription("ranks of the model's group"), Flag.withDefault(4)),
     quick: Flag.Boolean("quick").pipe(Flag.withDescription("six short rounds"), Flag.withDefault(false)),
+    scalings: Flag.Int("scalings").pipe(
+      Flag.withDescription(
+        "instead: so many changes of the model's size under load, and what they leave behind; exit code 1 if anything is"
+      ),
+      Flag.withDefault(0)
+    ),
     json: Flag.Boolean("json").pipe(Flag.withDescription("the last line of the output is all of it as JSON"), Flag.withDefault(false))
   },
-  Effect.fnUntraced(function*({ json, quick, ranks }) {
+  Effect.fnUntraced(function*({ json, quick, ranks, scalings }) {
     const { path: python } = yield* Python.find()
     const head = yield* RayHead.make({ python })
     const [load] = loadavg()
+    if (scalings > 0) {
+      const say = (change: Scalings.Change) => void process.stderr.write(`${Scalings.words(change)}\n`)
+      const scaled = yield* RayScalings.run({ head, python, sizes: RayScalings.sizes(scalings) }, say)
+      if (RayScalings.grown(scaled).length > 0) process.exitCode = 1
+      return yield* Console.log(json ? JSON.stringify({ name: "ray", machine: machine(), load, ...scaled }) : RayScalings.words(scaled))
+    }
     const comparison = yield* ControlPlane.run({ head, python, ranks, rounds: quick ? 6 : 24, tokens: quick ? 32 : 64 })
     const deaths = yield* Effect.provide(
       RayDeaths.run(quick ? 5 : 30),
