@@ -1,11 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Frame, MessageQueues } from "@phalanx/core/MessageQueues"
+import * as IpcQueues from "@phalanx/queue/IpcQueues"
+import * as QueueFiles from "@phalanx/queue/QueueFiles"
 import * as Queues from "@phalanx/queue/Queues"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import * as References from "effect/References"
+import { randomBytes } from "node:crypto"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { join } from "node:path"
 import process from "node:process"
 
 /** Opens, attaches and sends a frame there and back; the transport that was chosen. */
@@ -14,7 +19,7 @@ const roundTrip = Effect.gen(function*() {
   const heard = yield* Queue.unbounded<Frame>()
   const publisher = yield* queues.open({
     group: `queues-${process.pid}`,
-    secret: "00112233445566778899aabbccddeeff",
+    secret: randomBytes(16).toString("hex"),
     ranks: 1,
     receive: (_, frame) => Queue.offerUnsafe(heard, frame),
     lost: () => {}
@@ -45,4 +50,21 @@ describe("queues on one machine", () => {
       assert.strictEqual(transport, "ipc")
       assert.deepStrictEqual(lines.map((line) => line.split(":")[0]), ["Queues go over Unix sockets, not through shared memory"])
     }))
+
+  it.live("CO-10: the sockets that killed workers had for each other go with their driver's queues, unless another driver has the group", () =>
+    Effect.gen(function*() {
+      const secret = randomBytes(16).toString("hex")
+      const { folder, prefix } = QueueFiles.of("sockets", secret)[1]!
+      const left = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(folder, `${prefix}-`))),
+        (left) => Effect.sync(() => rmSync(left, { recursive: true, force: true }))
+      )
+      const queues = yield* MessageQueues
+      const openAndClose = (isReplaced: boolean) =>
+        Effect.scoped(queues.open({ group: "sockets", secret, ranks: 1, receive: () => {}, lost: () => {}, replaced: () => isReplaced }))
+      yield* openAndClose(true)
+      assert.isTrue(existsSync(left))
+      yield* openAndClose(false)
+      assert.isFalse(existsSync(left))
+    }).pipe(Effect.scoped, Effect.provide(IpcQueues.layer)))
 })

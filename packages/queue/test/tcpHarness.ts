@@ -6,6 +6,7 @@ import { type Frame, type Handle, MessageQueues, type Publisher, type Subscriber
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { type ChildProcess, fork } from "node:child_process"
+import { randomBytes } from "node:crypto"
 import { connect, createServer, type Socket } from "node:net"
 
 /** Waits until it holds; dies with the sentence after 15 seconds. */
@@ -26,7 +27,8 @@ export interface Group {
   onFrame: ((rank: number, frame: Frame) => void) | undefined
 }
 
-export const secret = "0123456789abcdef".repeat(2)
+/** This process's own: whoever ends a group on Unix sockets removes all that its secret names. */
+export const secret = randomBytes(16).toString("hex")
 
 export const openGroup = Effect.gen(function*() {
   const queues = yield* MessageQueues

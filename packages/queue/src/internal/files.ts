@@ -2,6 +2,8 @@
  * The names of a group's files, so that whoever knows the group's secret finds all that its processes may have left behind, and nobody else
  * guesses one. Each begins with `phalanx-`, the group's name and eight digits derived from the secret.
  */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -51,4 +53,21 @@ export const sweep = (folder: string, prefix: string, pid?: number): { readonly 
     swept.bytes += stat.size
   }
   return swept
+}
+
+const users = new Map<string, number>()
+
+/** Sweeps when the last scope of this process that cleans up after the same group closes. */
+export const sweepAtEnd = (folder: string, prefix: string, unless?: () => boolean): Effect.Effect<void, never, Scope.Scope> => {
+  const key = Path.join(folder, prefix)
+  return Effect.acquireRelease(
+    Effect.sync(() => void users.set(key, (users.get(key) ?? 0) + 1)),
+    () =>
+      Effect.sync(() => {
+        const left = users.get(key)! - 1
+        if (left > 0) return users.set(key, left)
+        users.delete(key)
+        if (unless?.() !== true) sweep(folder, prefix)
+      })
+  )
 }

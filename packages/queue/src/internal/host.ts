@@ -30,7 +30,7 @@ const files: Machine = {
   create: (folder, name, bytes) => Effect.map(Segment.create(folder, name, bytes), (buffer) => new MappedMemory(buffer)),
   attach: (folder, name, bytes) => Effect.map(Segment.attach(folder, name, bytes), (buffer) => new MappedMemory(buffer)),
   sweepOf: Files.sweep,
-  sweepAtEnd: Segment.sweepAtEnd,
+  sweepAtEnd: Files.sweepAtEnd,
   park: Doorbell.hang,
   wake: Doorbell.find
 }

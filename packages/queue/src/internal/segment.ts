@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { isName, remove, sweep } from "./files.ts"
+import { isName, remove } from "./files.ts"
 import { errorName, libc, view } from "./libc.ts"
 
 const mebibytes = (bytes: number): string => `${(bytes / 1048576).toFixed(bytes < 10485760 ? 2 : 0)} MiB`
@@ -77,23 +77,6 @@ const withFile = <A>(path: string, flags: number, body: (fd: number) => A): A =>
   } finally {
     Fs.closeSync(fd)
   }
-}
-
-const users = new Map<string, number>()
-
-/** Sweeps when the last scope of this process that cleans up after the same group closes. */
-export const sweepAtEnd = (folder: string, prefix: string, unless?: () => boolean): Effect.Effect<void, never, Scope.Scope> => {
-  const key = Path.join(folder, prefix)
-  return Effect.acquireRelease(
-    Effect.sync(() => void users.set(key, (users.get(key) ?? 0) + 1)),
-    () =>
-      Effect.sync(() => {
-        const left = users.get(key)! - 1
-        if (left > 0) return users.set(key, left)
-        users.delete(key)
-        if (unless?.() !== true) sweep(folder, prefix)
-      })
-  )
 }
 
 /** A new zeroed segment, removed from the folder when the scope closes. */

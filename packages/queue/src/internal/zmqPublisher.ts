@@ -1,7 +1,9 @@
 import type { Handle, MessageQueues, Packed, Publisher } from "@phalanx/core/MessageQueues"
 import * as Effect from "effect/Effect"
 import { randomBytes } from "node:crypto"
+import { tmpdir } from "node:os"
 import { pack, unpack } from "./codec.ts"
+import * as Files from "./files.ts"
 import * as Hub from "./zmqHub.ts"
 import type { Link } from "./zmqLink.ts"
 import type { Resolved } from "./zmqSocket.ts"
@@ -25,6 +27,8 @@ const drainMillis = 3
 /** The driver's end: one hub, two lanes a rank, so that ZeroMQ queues control frames apart from requests on the whole way. */
 export const open = (resolved: Resolved, refused: () => void): MessageQueues["Service"]["open"] =>
   Effect.fnUntraced(function*(options) {
+    // Closed last: whatever killed workers have left behind.
+    if (resolved.kind === "ipc") yield* Files.sweepAtEnd(tmpdir(), Files.socketsPrefix(options.secret), options.replaced)
     const hub = yield* Hub.make(resolved, options.secret, refused)
     const ranks = new Map<number, Rank>()
 

@@ -8,6 +8,7 @@ import * as TcpQueues from "@phalanx/queue/TcpQueues"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { randomBytes } from "node:crypto"
 import { connect } from "node:net"
 import { Broken, type Decoder, holds } from "../../../../test/harness/fuzz.ts"
 import { mutateBytes } from "../../../../test/harness/mutate.ts"
@@ -66,7 +67,7 @@ const start = (transport: string): Promise<Group> => {
       const queues = yield* MessageQueues
       const publisher = yield* queues.open({
         group: "strangers",
-        secret: "00",
+        secret: randomBytes(16).toString("hex"),
         ranks: 2,
         receive: (rank) => void heard[rank]!++,
         // Of rank 0 that is what is to be expected.
