@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { type ChildProcess, spawn } from "node:child_process"
-import { existsSync } from "node:fs"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { closeSync, existsSync, openSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { run, runIn } from "../../../test/harness/program.ts"
 import { describe as describeOnRay, environment } from "../../../test/harness/ray.ts"
@@ -139,10 +139,22 @@ describe("phalanx generate in a pipe", () => {
       yield* until(() => driver.exitCode !== null || driver.signalCode !== null)
       assert.deepStrictEqual([driver.exitCode, workers.filter(lives), left.filter((path) => existsSync(path))], [0, [], []])
     }))
+
+  it.live("an answer that could not be written is told, and is no success", () =>
+    Effect.gen(function*() {
+      const full = yield* Effect.acquireRelease(Effect.sync(() => openSync("/dev/full", "w")), (full) => Effect.sync(() => closeSync(full)))
+      const program = fileURLToPath(new URL("../phalanx.mjs", import.meta.url))
+      const { status, stderr } = spawnSync(process.execPath, [program, "--version"], { stdio: ["ignore", full, "pipe"], encoding: "utf8" })
+      assert.strictEqual(status, 1)
+      assert.match(stderr, /^Standard output lacks a part of the answer: ENOSPC/)
+    }).pipe(Effect.scoped))
 })
 
 describe("phalanx demo", () => {
-  const interrupted = Effect.fnUntraced(function*(when: (driver: ChildProcess, said: () => string) => Effect.Effect<unknown, unknown>) {
+  const interrupted = Effect.fnUntraced(function*(
+    when: (driver: ChildProcess, said: () => string) => Effect.Effect<unknown, unknown>,
+    signal: NodeJS.Signals = "SIGINT"
+  ) {
     const driver = spawn(process.execPath, [new URL("../phalanx.mjs", import.meta.url).pathname, "demo", "--", "hack", "actor"], {
       stdio: ["ignore", "pipe", "pipe"]
     })
@@ -152,18 +164,20 @@ describe("phalanx demo", () => {
     yield* when(driver, () => said)
     const workers = children(driver.pid!)
     const left = files(driver.pid!)
-    driver.kill("SIGINT")
+    driver.kill(signal)
     yield* until(() => driver.exitCode !== null || driver.signalCode !== null)
     assert.deepStrictEqual(workers.filter(lives), [])
     assert.deepStrictEqual(left.filter((path) => existsSync(path)), [])
     return { code: driver.exitCode, workers, left }
   })
 
-  it.live("CO-10: Ctrl-C at any moment leaves no process and no file", () =>
+  it.live("CO-10: Ctrl-C at any moment, and a terminal that is closed, leaves no process and no file", () =>
     Effect.gen(function*() {
       yield* interrupted((driver) => until(() => driver.pid !== undefined))
       yield* interrupted((driver) => until(() => children(driver.pid!).length >= 1))
-      yield* interrupted((driver) => until(() => children(driver.pid!).length === 4))
+      const hungUp = yield* interrupted((driver) => until(() => children(driver.pid!).length === 4), "SIGHUP")
+      assert.deepStrictEqual([hungUp.code, hungUp.workers.length], [130, 4])
+      assert.isAbove(hungUp.left.length, 0)
       const writing = yield* interrupted((_, said) => until(() => said().includes("rank 3")))
       assert.strictEqual(writing.code, 130)
       assert.strictEqual(writing.workers.length, 4)
