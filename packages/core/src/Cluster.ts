@@ -6,42 +6,20 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { AdoptError } from "./AdoptError.ts"
 import type { Claim } from "./Claim.ts"
 import type { FlightEvent } from "./FlightRecorder.ts"
+import { Identity } from "./Identity.ts"
 import * as memory from "./internal/memoryCluster.ts"
 import * as MessageQueues from "./MessageQueues.ts"
 import type * as Worker from "./Worker.ts"
 import type { Death, Reason, SpawnError } from "./WorkerError.ts"
 
+export { Identity }
+
 /** What to run: the URL of a module whose default export is a `Worker`, or (in one process) the worker itself. */
 export type Entry<P extends RpcGroup.Any> = URL | Worker.Worker<P, unknown>
-
-const mostRanks = 65536
-
-/** Who a worker is and how it reaches its driver: plain data, given to it when it starts, on no command line. */
-export const Identity = Schema.Struct({
-  group: Schema.String,
-  secret: Schema.String,
-  /** The member's number for life, by which the transport addresses it. */
-  member: Schema.Natural,
-  rank: Schema.Natural,
-  incarnation: Schema.Natural,
-  epoch: Schema.Natural,
-  /** Which life of the group's collectives it takes part in. */
-  generation: Schema.Natural,
-  /** `rank` and `shape` are those of the next epoch, which it waits for. */
-  joining: Schema.optionalKey(Schema.Boolean),
-  /** The sizes of the mesh's dimensions, in order. */
-  shape: Schema.Record(Schema.String, Schema.Int.check(Schema.isGreaterThan(0))),
-  handle: MessageQueues.Handle
-}).check(Schema.makeFilter(({ rank, shape }: { readonly rank: number; readonly shape: Readonly<Record<string, number>> }) => {
-  const ranks = Object.values(shape).reduce((product, size) => product * size, 1)
-  return (rank < ranks && ranks <= mostRanks) || `no rank ${rank} of ${ranks}, which are ${mostRanks} at most`
-}))
-export type Identity = typeof Identity.Type
 
 /** A worker to start. */
 export interface Spawn {

@@ -11,8 +11,8 @@ import * as Fiber from "effect/Fiber"
 import * as Headers from "effect/http/Headers"
 import * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type { FromClient } from "effect/rpc/RpcMessage"
 import * as RpcSchema from "effect/rpc/RpcSchema"
-import * as RpcServer from "effect/rpc/RpcServer"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Record } from "../FlightRecorder.ts"
@@ -20,6 +20,7 @@ import type { Calls } from "./calls.ts"
 import * as codec from "./codec.ts"
 import { type FromWorker, Kind, type Request } from "./frame.ts"
 import { Asked, Concurrent, type Self } from "./self.ts"
+import { Streaming } from "./streaming.ts"
 import * as turns from "./turn.ts"
 
 export interface Seat {
@@ -107,39 +108,37 @@ export const make = Effect.fnUntraced(function*(
     rejected(id, `the failure does not fit the protocol: ${issueOf(encoded)}`)
   }
 
-  const server = yield* RpcServer.makeNoSerialization(protocol as RpcGroup.RpcGroup<any>, {
-    disableFatalDefects: true,
-    spanAttributes: { "phalanx.rank": self.rank, "phalanx.incarnation": self.incarnation },
-    onFromServer: (response) => {
-      if (response._tag !== "Chunk" && response._tag !== "Exit") return Effect.void
-      const id = response.requestId as unknown as number
-      const request = running.get(id)
-      if (response._tag === "Exit") {
-        if (request !== undefined) answer(id, request, response.exit)
-        turn.leave(id)
-        return Effect.void
+  const serving = Effect.gen(function*() {
+    const { makeNoSerialization } = yield* yield* Streaming
+    return yield* makeNoSerialization(protocol as RpcGroup.RpcGroup<any>, {
+      disableFatalDefects: true,
+      spanAttributes: { "phalanx.rank": self.rank, "phalanx.incarnation": self.incarnation },
+      onFromServer: (response) => {
+        if (response._tag !== "Chunk" && response._tag !== "Exit") return Effect.void
+        const id = response.requestId as unknown as number
+        const request = running.get(id)
+        if (response._tag === "Exit") {
+          if (request !== undefined) answer(id, request, response.exit)
+          turn.leave(id)
+          return Effect.void
+        }
+        if (request === undefined) return Effect.void
+        const values = request.method.codec.encodeChunk(response.values, handlers)
+        if (values._tag === "Success") return sendOr(id, { kind: Kind.Chunk, id, values: values.value }) ? Effect.void : Effect.interrupt
+        rejected(id, `an element does not fit the protocol: ${issueOf(values)}`)
+        return Effect.interrupt
       }
-      if (request === undefined) return Effect.void
-      const values = request.method.codec.encodeChunk(response.values, handlers)
-      if (values._tag === "Success") return sendOr(id, { kind: Kind.Chunk, id, values: values.value }) ? Effect.void : Effect.interrupt
-      rejected(id, `an element does not fit the protocol: ${issueOf(values)}`)
-      return Effect.interrupt
-    }
-  }).pipe(Effect.provideContext(handlers))
+    }).pipe(Effect.provideContext(handlers))
+  })
+  const server = [...methods.values()].some(({ handler }) => handler === undefined) ? yield* serving : undefined
   yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers))
 
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const client = new Rpc.ServerClient(0)
 
+  const toServer = (message: FromClient<any>): void => void (server && fork(server.write(0, message)))
   const serve = (request: Request, payload: unknown, headers: Headers.Headers): void =>
-    void fork(server.write(0, {
-      _tag: "Request",
-      id: request.id as any,
-      tag: request.method as any,
-      payload,
-      headers,
-      ...request.trace
-    }))
+    toServer({ _tag: "Request", id: request.id as any, tag: request.method as any, payload, headers, ...request.trace })
 
   const follow = (known: Running, fiber: Fiber.Fiber<unknown, unknown>, onExit: (exit: Exit.Exit<unknown, unknown>) => void): void => {
     known.fiber = fiber
@@ -203,7 +202,7 @@ export const make = Effect.fnUntraced(function*(
       for (const id of running.keys()) end(id)
       for (const [id, { fiber }] of begun) {
         if (fiber !== undefined) fiber.interruptUnsafe()
-        else fork(server.write(0, { _tag: "Interrupt", requestId: id as any, interruptors: [] }))
+        else toServer({ _tag: "Interrupt", requestId: id as any, interruptors: [] })
       }
     },
     request: (request: Request): void => {
@@ -244,9 +243,9 @@ export const make = Effect.fnUntraced(function*(
       if (known === undefined) return
       if (turn.withdraw(id)) return answer(id, known, Exit.interrupt())
       if (known.fiber !== undefined) return known.fiber.interruptUnsafe()
-      fork(server.write(0, { _tag: "Interrupt", requestId: id as any, interruptors: [] }))
+      toServer({ _tag: "Interrupt", requestId: id as any, interruptors: [] })
     },
-    ack: (id: number): void => void fork(server.write(0, { _tag: "Ack", requestId: id as any }))
+    ack: (id: number): void => toServer({ _tag: "Ack", requestId: id as any })
   }
 })
 

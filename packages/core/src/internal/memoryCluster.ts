@@ -1,9 +1,11 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as RpcServer from "effect/rpc/RpcServer"
 import type { Cluster, End } from "../Cluster.ts"
 import { MessageQueues } from "../MessageQueues.ts"
 import * as serve from "./serve.ts"
+import { Streaming } from "./streaming.ts"
 
 /** Workers as fibers. A kill cuts the fiber's frames off before it interrupts, so that what its finalizers say is not heard, as a signal would have it. */
 export const make: Effect.Effect<Cluster["Service"], never, MessageQueues> = Effect.map(MessageQueues, (queues) => ({
@@ -20,6 +22,7 @@ export const make: Effect.Effect<Cluster["Service"], never, MessageQueues> = Eff
     }
     const fiber = yield* serve.run(entry, identity, "memory").pipe(
       Effect.provideService(MessageQueues, cuttable),
+      Effect.provideService(Streaming, Effect.succeed(RpcServer)),
       Effect.onExit((exit) =>
         Deferred.succeed(end, {
           death: killed !== undefined

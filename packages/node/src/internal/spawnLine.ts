@@ -3,7 +3,7 @@
  * read by others; then, where its keeper outlives its driver, a line for each other driver.
  */
 import { Claim } from "@phalanx/core/Claim"
-import { Identity } from "@phalanx/core/Cluster"
+import { Identity } from "@phalanx/core/Identity"
 import * as Schema from "effect/Schema"
 
 export const SpawnLine = Schema.fromJsonString(Schema.Struct({

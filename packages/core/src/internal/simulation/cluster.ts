@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as RpcServer from "effect/rpc/RpcServer"
 import type * as Scope from "effect/Scope"
 import { type Claim, Claims } from "../../Claim.ts"
 import type * as Cluster from "../../Cluster.ts"
@@ -10,6 +11,7 @@ import { MessageQueues } from "../../MessageQueues.ts"
 import type { Process } from "../../testing/World.ts"
 import * as Worker from "../../Worker.ts"
 import { type Death, SpawnError } from "../../WorkerError.ts"
+import { Streaming } from "../streaming.ts"
 import type { Network } from "./network.ts"
 import { type Actor, type Arm, type Stage, tell } from "./stage.ts"
 
@@ -84,6 +86,7 @@ export const make = (stage: Stage, network: Network, keeps: boolean): Cluster.Cl
 
     const main = Worker.run(armed(entry, arms), identity, "simulated").pipe(
       Effect.provideService(MessageQueues, network.queues),
+      Effect.provideService(Streaming, Effect.succeed(RpcServer)),
       Effect.provideService(
         Claims,
         keeps
