@@ -16,6 +16,8 @@ export interface Mutant {
   readonly to: string
   /** What among others must be found wrong: the label of a promise. */
   readonly shows?: string
+  /** A seed by which it was found: where to look first. */
+  readonly seed?: number
 }
 
 const root = join(import.meta.dirname, "../..")
@@ -44,7 +46,7 @@ export const main = async (
   })
 
   const { run } = await load()
-  for (let seed = 1; seed <= most; seed++) {
+  for (let seed = mutant.seed ?? 1, tried = 0; tried <= most; seed = ++tried) {
     const { violations } = run(seed)
     if (violations.length === 0) continue
     process.stdout.write(`${JSON.stringify({ seed, violations })}\n`)

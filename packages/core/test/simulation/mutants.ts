@@ -16,7 +16,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "an interrupt is lost": {
     file: "packages/core/src/internal/fanOut.ts",
     from: "send(member, { kind: Kind.Interrupt, id: open.id })",
-    to: "if (open.id % 4 > 0) send(member, { kind: Kind.Interrupt, id: open.id })"
+    to: "if (open.id % 4 > 0) send(member, { kind: Kind.Interrupt, id: open.id })",
+    seed: 80
   },
   "an interrupt that overtakes its request is forgotten": {
     file: "packages/core/src/internal/answering.ts",
@@ -64,11 +65,13 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "survivors of a collective are not told": {
     file: "packages/core/src/internal/rendezvous.ts",
     from: "return () => tell(roster.present, { kind: Kind.Renew",
-    to: "return () => generation % 2 > 0 && tell(roster.present, { kind: Kind.Renew"
+    to: "return () => generation % 2 > 0 && tell(roster.present, { kind: Kind.Renew",
+    seed: 7
   },
   "a handler meets those of a later call": {
     file: "packages/core/src/internal/generations.ts",
     from: "const meeting = meetings.get(asked)",
-    to: "const meeting = meetings.get(asked) ?? current"
+    to: "const meeting = meetings.get(asked) ?? current",
+    seed: 12
   }
 }

@@ -14,12 +14,14 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     file: core("standby"),
     from: "wait ? finished(member) : Effect.void",
     to: "Effect.void",
-    shows: "GR-5"
+    shows: "GR-5",
+    seed: 258
   },
   "a group that is taken over is in the epoch that was recorded": {
     file: core("takeover"),
     from: "Math.max(recorded.epoch, ...known.map(([, answer]) => answer.epoch))",
-    to: "recorded.epoch"
+    to: "recorded.epoch",
+    seed: 10
   },
   "a successor's calls have the numbers of its predecessor's": {
     file: core("takeover"),
@@ -29,11 +31,13 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "an operation that was decided is carried out once more": {
     file: elastic("ResizableGroup"),
     from: "if (isReached(now, resize)) return { pauseMillis: 0 }",
-    to: ""
+    to: "",
+    seed: 46
   },
   "messages between ranks do not say for which call they are": {
     file: core("calls"),
     from: "call === noCall ? noMark : call % marks + 1",
-    to: "noMark"
+    to: "noMark",
+    seed: 201
   }
 }
