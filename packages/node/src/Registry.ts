@@ -371,18 +371,16 @@ const make = (folder: string): Registry["Service"] => {
       if (entering.snapshot !== undefined) yield* entry.serve(entering.snapshot)
       return entry
     }),
-    adopt: Effect.fnUntraced(function*(adopt) {
-      const { group } = adopt
-      return yield* Effect.acquireRelease(
+    adopt: (adopt) =>
+      Effect.acquireRelease(
         Effect.gen(function*() {
-          const { claimed, next, record } = yield* adopting.take(folder, entries.has(group), adopt)
+          const { claimed, next, record } = yield* adopting.take(folder, entries.has(adopt.group), adopt)
           // Whatever the drivers before this one have left is its to remove.
           const sweeps = Effect.ignore(Effect.forEach(record.files, QueueFiles.sweep))
           return { entry: yield* hold(claimed, next, sweeps), record }
         }),
-        ({ entry }) => leave(group, entry)
-      )
-    }),
+        ({ entry }) => leave(adopt.group, entry)
+      ),
     groups: all(folder),
     sweep: sweepAll(folder)
   }

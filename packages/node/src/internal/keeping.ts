@@ -2,8 +2,8 @@
  * What a group's keeper and its driver say to each other: lines of JSON over a socket that only this user reaches. First each proves to the
  * other that it knows the group's secret; what either says besides goes to nobody else.
  */
-import { Identity } from "@phalanx/core/Identity"
 import { FlightEvent } from "@phalanx/core/FlightRecorder"
+import { Identity } from "@phalanx/core/Identity"
 import { Death, Reason, SpawnError } from "@phalanx/core/WorkerError"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
