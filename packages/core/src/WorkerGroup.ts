@@ -236,6 +236,8 @@ export interface Standby<P extends RpcGroup.Any, D extends string> {
    * member, or has given it up.
    */
   readonly commit: Effect.Effect<void, StandbyError>
+  /** Resolves when every member that lives has entered the next epoch: from then on no driver that takes the group over finds it in the former one. */
+  readonly entered: Effect.Effect<void>
 }
 
 /** What a group's `restore` is given. */

@@ -3,6 +3,7 @@ import * as Cluster from "@phalanx/core/Cluster"
 import { Collectives } from "@phalanx/core/Collectives"
 import type { GroupEvent } from "@phalanx/core/GroupEvent"
 import * as Mesh from "@phalanx/core/Mesh"
+import * as MessageQueues from "@phalanx/core/MessageQueues"
 import { StandbyError } from "@phalanx/core/Standby"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as Worker from "@phalanx/core/Worker"
@@ -17,6 +18,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import { Kind } from "../src/internal/frame.ts"
 
 const Where = Schema.Struct({
   member: Schema.Int,
@@ -230,6 +232,58 @@ describe("another size", () => {
       yield* Fiber.join(held)
       yield* Fiber.join(retiring)
     })).pipe(memory))
+
+  it.live("GR-5: a member that leaves is there until those that stay have entered the epoch: until then nobody else may know of it", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const queues = yield* MessageQueues.MessageQueues
+      const held: Array<() => void> = []
+      const late = MessageQueues.MessageQueues.of({
+        ...queues,
+        open: (options) =>
+          Effect.map(queues.open(options), (publisher) => ({
+            ...publisher,
+            publish: (packed, ids) => {
+              const isLate = (id: number) => id === 0 && publisher.unpack(packed)[0] === Kind.Epoch
+              publisher.publish(packed, ids.filter((id) => !isLate(id)))
+              if (ids.some(isLate)) held.push(() => publisher.publish(packed, [0]))
+            }
+          }))
+      })
+      const group = yield* Effect.provideService(start(2), MessageQueues.MessageQueues, late)
+      const scope = yield* Scope.make()
+      const standby = yield* Scope.provide(group.prepare({ to: { dp: 1 } }), scope)
+      yield* standby.commit
+      const entered = yield* Effect.forkChild(standby.entered, now)
+      const retiring = yield* Effect.forkChild(Scope.close(scope, Exit.void), now)
+      assert.strictEqual((yield* standby.all.at(1).call.where()).member, 1)
+      assert.isUndefined(entered.pollUnsafe())
+      held.forEach((publish) => publish())
+      yield* Fiber.join(entered)
+      yield* Fiber.join(retiring)
+      assert.strictEqual((yield* Effect.flip(standby.all.at(1).call.where())).reason._tag, "WorkerDied")
+    })).pipe(memory))
+
+  for (
+    const [what, again] of [
+      ["a second size", (group: Group) => become(group, { leave: [1] })],
+      ["a death", (group: Group) => Effect.andThen(group.kill(1), seen(group, "Resized", 2))]
+    ] as const
+  ) {
+    it.live(`GR-5: a member that leaves hears what it is told after ${what}, and is kept no longer than by what it still does`, () =>
+      Effect.scoped(Effect.gen(function*() {
+        const group = yield* start(3, { supervision: Supervision.shrink({ along: "dp" }) })
+        const held = yield* Effect.forkChild(group.at(2).call.hold(), now)
+        const scope = yield* Scope.make()
+        const standby = yield* Scope.provide(group.prepare({ leave: [2] }), scope)
+        yield* standby.commit
+        const retiring = yield* Effect.forkChild(Scope.close(scope, Exit.void), now)
+        yield* again(group)
+        assert.deepStrictEqual(members(group), [0])
+        yield* Fiber.interrupt(held)
+        yield* Fiber.join(retiring)
+        assert.deepStrictEqual(yield* group.counters, { late: 1, unexpected: 0, fenced: 0 })
+      })).pipe(memory))
+  }
 
   it.live("GR-6: is spoilt by a death: of one that joins without harm to the group, of one that serves by its policy", () =>
     Effect.scoped(Effect.gen(function*() {

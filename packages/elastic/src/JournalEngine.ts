@@ -63,7 +63,9 @@ const make = Effect.gen(function*() {
     }
     running.set(id, ended)
     const { suspendedRetrySchedule } = workflow
-    yield* Effect.exit(inner.execute(workflow, { executionId: id, payload, suspendedRetrySchedule }) as Effect.Effect<unknown, unknown>)
+    const runs = yield* Effect.exit(
+      inner.execute(workflow, { executionId: id, payload, suspendedRetrySchedule }) as Effect.Effect<unknown, unknown>
+    )
       .pipe(
         Effect.tap((exit) =>
           isCutShort(workflow, exit)
@@ -71,12 +73,13 @@ const make = Effect.gen(function*() {
             : Effect.flatMap(Codec.encode(codec, exit), (text) => Effect.orDie(journal.end(id, text)))
         ),
         Effect.flatten,
-        Effect.onExit((exit) => {
-          running.delete(id)
-          return Deferred.done(ended, exit)
-        }),
         Effect.forkIn(scope, { startImmediately: true })
       )
+    // Where the scope is closed it does not begin, and ends all the same.
+    runs.addObserver((exit) => {
+      running.delete(id)
+      Deferred.doneUnsafe(ended, exit)
+    })
     if (execution.interrupted) yield* inner.interrupt(workflow, id)
     return ended
   })

@@ -122,7 +122,10 @@ export const make = <P extends RpcGroup.Any, D extends string>(
     ready: ({ epoch }) => whileItLives(Effect.asVoid(copied(epoch))),
     commit: Effect.fnUntraced(function*(resize) {
       const now = yield* serving
-      if (isReached(now, resize)) return { pauseMillis: 0 }
+      if (isReached(now, resize)) {
+        yield* changes.get(resize.epoch)?.standby.entered ?? Effect.void
+        return { pauseMillis: 0 }
+      }
       if (aborted.has(resize.epoch) || now.epoch >= resize.epoch) {
         return yield* new ResizeError({
           issue: now.epoch >= resize.epoch ? `epoch ${now.epoch} is another one` : `epoch ${resize.epoch} was given up`,
@@ -139,6 +142,8 @@ export const make = <P extends RpcGroup.Any, D extends string>(
         Effect.tapError(() => close(resize.epoch)),
         Effect.mapError(failed)
       )
+      // Nobody may read that it is done and find a group that has forgotten it.
+      yield* standby.entered
       return { pauseMillis }
     }, whileItLives),
     retire: ({ epoch }) => close(epoch),

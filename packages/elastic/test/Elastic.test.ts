@@ -179,6 +179,14 @@ describe("an operation", () => {
         return waiting
       }))
       assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(waiting)))
+      // Who comes when it has ended is not told otherwise.
+      const sql = yield* Layer.build(Sqlite.layer({ filename: ":memory:" }))
+      const closed = yield* Effect.scoped(
+        Layer.build(Elastic.layer.pipe(Layer.provide(Journal.layer), Layer.provide(Layer.succeedContext(sql))))
+      )
+      assert.isTrue(
+        Exit.hasInterrupts(yield* Effect.exit(Elastic.scale(told().group, { ...four, operation: "b" }).pipe(Effect.provide(closed))))
+      )
     }))
 
   it.effect("WF-8: a membership that changes meanwhile is not committed over", () =>

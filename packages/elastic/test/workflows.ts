@@ -192,6 +192,15 @@ export const cases: ReadonlyArray<Case> = [
       })
   ],
 
+  ["WF-5: who begins where nothing runs any more is interrupted", (sql) =>
+    Effect.scoped(Effect.gen(function*() {
+      const { life, work } = make(Layer.succeedContext(yield* Layer.build(sql)), () => Effect.succeed("whole"))
+      const late = yield* life(
+        Effect.map(Effect.context<WorkflowEngine.WorkflowEngine>(), (closed) => Effect.provide(work.execute({ id: "a", n: 0 }), closed))
+      )
+      assert.isTrue(Exit.hasInterrupts(yield* Effect.exit(late)))
+    }))],
+
   ["WF-5: who is asked to stop stops, though the process that was asked has gone", (sql) =>
     Effect.gen(function*() {
       const approval = DurableDeferred.make("approval", { success: Schema.String })

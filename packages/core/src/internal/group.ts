@@ -129,6 +129,7 @@ const start = Effect.fnUntraced(function*(
   const tell = (event: GroupEvent.GroupEvent): void => {
     PubSub.publishUnsafe(news, event)
     PubSub.publishUnsafe(live, event)
+    standby.look()
   }
   const currentMembership = (): Membership<string> => ({
     epoch: roster.fence.epoch,
@@ -239,7 +240,9 @@ const start = Effect.fnUntraced(function*(
       case Kind.Pong:
         return void stats.set(member, message.stats)
       case Kind.Entered:
-        return void member.heard++
+        member.heard++
+        takeover?.entered(member)
+        return standby.look()
       case Kind.Ready:
         return void Deferred.doneUnsafe(lives.of(member)!.started, Exit.void)
       case Kind.Failed:

@@ -42,6 +42,8 @@ interface Present {
 export const make = (options: Options) => {
   const { changed, lives, over, publisher, readyWithin, rendezvous, roster, supervisor, tell } = options
   let present: Present | undefined
+  /** Who waits until members have entered an epoch. */
+  const watching = new Set<() => void>()
 
   const spoil = (issue: string): void => {
     if (present === undefined) return
@@ -71,12 +73,32 @@ export const make = (options: Options) => {
   }
   const isGone = (member: Member): boolean => member.rank < 0 && lives.of(member)?.over !== false
 
-  /** A leaving member answers what it was asked before, for as long as others have to start. */
-  const finished = (member: Member) => Effect.timeoutOption(options.idle(member), readyWithin)
+  /** Resolves when all that serve have entered an epoch. One that is gone does not keep the others waiting: with its end the epoch is written down. */
+  const entered = (epoch: number): Effect.Effect<void> =>
+    Effect.callback((resume) => {
+      const look = (): void => {
+        if (roster.present.every(({ died, heard }) => died !== undefined || heard >= epoch)) resume(Effect.void)
+      }
+      watching.add(look)
+      look()
+      return Effect.sync(() => watching.delete(look))
+    })
+
+  /**
+   * A member that leaves answers what it was asked before, for as long as others have to start, and until then it may be the only one who knows of the epoch in which it
+   * is not any more.
+   */
+  const finished = (epoch: number) => (member: Member) =>
+    Effect.timeoutOption(Effect.andThen(entered(epoch), options.idle(member)), readyWithin)
 
   /** What is not to serve is ended, or what does not serve any more. */
-  const retire = (members: ReadonlyArray<Member>, generations: ReadonlyArray<number>, issue: string, wait: boolean) =>
-    Effect.forEach(members, (member) => Effect.andThen(wait ? finished(member) : Effect.void, supervisor.dismiss(member)), {
+  const retire = (
+    members: ReadonlyArray<Member>,
+    generations: ReadonlyArray<number>,
+    issue: string,
+    finished: (member: Member) => Effect.Effect<unknown>
+  ) =>
+    Effect.forEach(members, (member) => Effect.andThen(finished(member), supervisor.dismiss(member)), {
       concurrency: "unbounded",
       discard: true
     }).pipe(Effect.andThen(Effect.sync(() => generations.forEach((generation) => rendezvous.discard(generation, issue)))))
@@ -106,8 +128,8 @@ export const make = (options: Options) => {
       Effect.suspend(() => {
         if (present === mine) present = undefined
         return last === undefined
-          ? retire(joining, [transfer, next], "the size that was prepared has been given up", false)
-          : retire(leaving, [transfer, last], "the group has another size", true)
+          ? retire(joining, [transfer, next], "the size that was prepared has been given up", () => Effect.void)
+          : retire(leaving, [transfer, last], "the group has another size", finished(epoch + 1))
       })
     )
     const seat = { shape: mesh.shape, generation: next }
@@ -136,8 +158,10 @@ export const make = (options: Options) => {
       roster.resize(mesh, members)
       roster.generation = next
       const begins = { epoch: roster.fence.epoch, shape: mesh.shape, members: members.map(({ id }) => id), generation: next }
-      const packed = publisher().pack(frame.epoch(fence, roster.lives(all), begins))
-      publisher().publish(packed, all.map(({ id }) => id))
+      // Those that left before and have not answered yet: what they are told from now on is of this epoch, too.
+      const hearing = [...all, ...roster.all.filter((member) => member.rank < 0 && !all.includes(member) && !isGone(member))]
+      const packed = publisher().pack(frame.epoch(fence, roster.lives(hearing), begins))
+      publisher().publish(packed, hearing.map(({ id }) => id))
       changed()
       tell(GroupEvent.make.Resized({ epoch: begins.epoch, shape: mesh.shape, left: leaving.map(({ id }) => id) }))
       return Effect.void
@@ -157,12 +181,17 @@ export const make = (options: Options) => {
       all: over(audience(Mesh.make({ member: all.length }), all, transfer)),
       next: over(audience(mesh, members, next)),
       failure: Deferred.await(failure),
-      commit
+      commit,
+      entered: entered(epoch + 1)
     }
   })
 
   return {
     prepare,
+    /** A member has entered an epoch, or the group is another one. */
+    look: (): void => {
+      for (const look of watching) look()
+    },
     /** A member is gone: what is prepared would be without it. */
     spoil: ({ rank, reason }: WorkerDied): void => spoil(`rank ${rank} is gone (${reason})`)
   }

@@ -206,15 +206,15 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     roster.resize(Mesh.make({ ...mesh.shape, [along]: size - 1 }), staying)
     chores.push(rendezvous.renew(`rank ${died.rank} is gone, and the group goes on without it`))
     const { fence, generation, mesh: { shape } } = roster
-    // One that is being started again learns of it before it serves.
-    const hasLanes = (other: Member) => lives.of(other)?.over === false
-    const begins = frame.epoch(former, roster.lives(staying), {
+    // One that is being started again learns of it before it serves, and one that has left what the frames are of that it hears until it has answered.
+    const hearing = roster.all.filter((other) => lives.of(other)?.over === false)
+    const begins = frame.epoch(former, roster.lives(hearing), {
       epoch: fence.epoch,
       shape,
       members: staying.map(({ id }) => id),
       generation
     })
-    options.publisher().publish(options.publisher().pack(begins), staying.filter(hasLanes).map(({ id }) => id))
+    options.publisher().publish(options.publisher().pack(begins), hearing.map(({ id }) => id))
     options.changed()
     options.tell(GroupEvent.make.Resized({ epoch: fence.epoch, shape, left: leaving.map(({ id }) => id) }))
     return true

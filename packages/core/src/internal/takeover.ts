@@ -108,10 +108,17 @@ export const make = (options: Options) => {
     return members.map((id) => id === undefined ? substitutes.shift()! : roster.all[id]!)
   }
 
-  const catchUp = (present: ReadonlyArray<Member>): void => {
+  /** Resolves when those that live have entered the epoch: until then, those that are not needed may be the only ones who know of it. */
+  const catchUp = (present: ReadonlyArray<Member>): Effect.Effect<void> => {
     const { epoch, secret } = roster.fence
+    const behind: Array<Deferred.Deferred<void>> = []
     const begins = { shape: roster.mesh.shape, members: present.map(({ id }) => id), generation: roster.generation }
     for (const [member, answer] of answers) {
+      if (answer.epoch < epoch && present.includes(member) && !ends.has(member)) {
+        const entered = Deferred.makeUnsafe<void>()
+        waiting.set(member, entered)
+        behind.push(entered)
+      }
       for (let entered = answer.epoch; entered < epoch; entered++) {
         const packed = publisher().pack(
           frame.epoch(frame.fenceOf(secret, entered), member.incarnation, { ...begins, epoch: entered + 1 })
@@ -119,6 +126,7 @@ export const make = (options: Options) => {
         publisher().publish(packed, [member.id])
       }
     }
+    return Effect.asVoid(Effect.timeoutOption(Effect.forEach(behind, Deferred.await, { discard: true }), readyWithin))
   }
 
   return {
@@ -127,6 +135,9 @@ export const make = (options: Options) => {
       answers.set(member, message)
       member.heard = message.epoch
       heard(member)
+    },
+    entered: (member: Member): void => {
+      if (member.heard >= roster.fence.epoch) heard(member)
     },
     ended: ({ member }: Life, end: Cluster.End): void => {
       ends.set(member, end)
@@ -144,7 +155,7 @@ export const make = (options: Options) => {
       const generation = Math.max(0, ...[...answers.values()].map(({ generation }) => generation))
       roster.settle(found.epoch, Mesh.make(found.shape), present, generation)
       rendezvous.renew("the group has another driver")
-      catchUp(present)
+      yield* catchUp(present)
       yield* adopted.settled
       // Who was to join what had not begun, or has left, is not needed, and would be in the way of the next change.
       const others = [...waiting.keys()].filter((member) => member.rank < 0)

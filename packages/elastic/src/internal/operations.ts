@@ -81,9 +81,9 @@ export const make = Effect.gen(function*() {
       ended: Deferred.makeUnsafe()
     }
     runs.set(operation, run)
-    // Whoever waits for it here waits no longer than this process runs it.
-    const running = Effect.onInterrupt(finish(run), () => Deferred.interrupt(run.ended))
-    yield* Effect.forkIn(running, scope, { startImmediately: true })
+    const running = yield* Effect.forkIn(finish(run), scope, { startImmediately: true })
+    // Whoever waits for it here waits no longer than this process runs it, which it does not even begin where the scope is closed.
+    running.addObserver(() => Deferred.doneUnsafe(run.ended, Exit.interrupt()))
     const waiting = awaited.get(operation)
     awaited.delete(operation)
     if (waiting !== undefined) yield* Deferred.succeed(waiting, run)

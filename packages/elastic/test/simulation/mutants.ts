@@ -7,15 +7,15 @@ const elastic = (file: string) => `packages/elastic/src/${file}.ts`
 export const mutants: Readonly<Record<string, Mutant>> = {
   "a commit forgets those who join": {
     file: core("standby"),
-    from: "publisher().publish(packed, all.map(({ id }) => id))",
+    from: "publisher().publish(packed, hearing.map(({ id }) => id))",
     to: "publisher().publish(packed, former.map(({ id }) => id))"
   },
   "a member that leaves is dismissed before it has answered": {
     file: core("standby"),
-    from: "wait ? finished(member) : Effect.void",
-    to: "Effect.void",
+    from: "Effect.andThen(finished(member), supervisor.dismiss(member))",
+    to: "supervisor.dismiss(member)",
     shows: "GR-5",
-    seed: 258
+    seed: 597
   },
   "a group that is taken over is in the epoch that was recorded": {
     file: core("takeover"),
@@ -30,8 +30,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   "an operation that was decided is carried out once more": {
     file: elastic("ResizableGroup"),
-    from: "if (isReached(now, resize)) return { pauseMillis: 0 }",
-    to: "",
+    from: "if (isReached(now, resize)) {",
+    to: "if (false as boolean) {",
     seed: 46
   },
   "messages between ranks do not say for which call they are": {
