@@ -1,11 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
+import * as MessageQueues from "@phalanx/core/MessageQueues"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as ResizableGroup from "@phalanx/elastic/ResizableGroup"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
@@ -71,6 +75,35 @@ describe("a group that can be resized", () => {
       assert.deepStrictEqual(log, ["copy to 2", "commit"])
       assert.deepStrictEqual(yield* group.call.where(), [[1, 0], [1, 1], [1, 2]])
       assert.deepStrictEqual(yield* resizable.serving, { epoch: 1, shape: { rank: 3 }, members: [0, 1, 2] })
+    })))
+
+  it.live("WF-10: a commit is not done before all have entered its epoch: its end in the journal is not of an epoch that nobody knows", () =>
+    inMemory(Effect.gen(function*() {
+      const queues = yield* MessageQueues.MessageQueues
+      const published = yield* Deferred.make<() => void>()
+      let commits = false
+      const late = MessageQueues.MessageQueues.of({
+        ...queues,
+        open: (options) =>
+          Effect.map(queues.open(options), (publisher) => ({
+            ...publisher,
+            publish: (packed, ids) =>
+              commits
+                ? Deferred.doneUnsafe(published, Exit.succeed(() => publisher.publish(packed, ids)))
+                : publisher.publish(packed, ids)
+          }))
+      })
+      const { resizable, resize } = yield* Effect.provideService(seats, MessageQueues.MessageQueues, late)
+      yield* resizable.prepare(resize)
+      yield* resizable.copy(resize)
+      commits = true
+      const committing = yield* Effect.forkChild(resizable.commit(resize), { startImmediately: true })
+      const publish = yield* Deferred.await(published)
+      const again = yield* Effect.forkChild(resizable.commit(resize), { startImmediately: true })
+      assert.deepStrictEqual([committing.pollUnsafe(), again.pollUnsafe()], [undefined, undefined])
+      publish()
+      assert.deepStrictEqual(yield* Fiber.join(committing), { pauseMillis: 7 })
+      assert.deepStrictEqual(yield* Fiber.join(again), { pauseMillis: 0 })
     })))
 
   it.live("is as before when it is called off", () =>
