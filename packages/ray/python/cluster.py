@@ -81,6 +81,8 @@ try:
         shutdown_at_exit=False,
         spawn_reaper=False,
     )
+    # A raylet that was killed must not stay as a process that nobody has reaped: to its actors, which end themselves without it, that one lives.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print(json.dumps({"address": node.gcs_address}), file=out)
     sys.stdin.read()
 finally:
