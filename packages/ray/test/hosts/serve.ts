@@ -15,14 +15,16 @@ import { type Suite, suites } from "./suites.ts"
 const program = Effect.gen(function*() {
   const outer = yield* Effect.scope
   const three = yield* Layer.build(Three.layer)
+  const made = yield* Layer.makeMemoMap
   process.stdout.write("{}\n")
   let current: { readonly suite: Suite; readonly scope: Scope.Closeable; readonly services: Context.Context<any> } | undefined
 
   const enter = Effect.fnUntraced(function*(suite: Suite) {
     if (current?.suite === suite) return current.services
-    if (current !== undefined) yield* Scope.close(current.scope, Exit.void)
     const scope = yield* Scope.fork(outer)
-    const services = Context.merge(three, yield* Effect.provideContext(Layer.buildWithScope(suite.layer, scope), three))
+    // Before the last suite's end, whose connection it may share.
+    const services = Context.merge(three, yield* Effect.provideContext(Layer.buildWithMemoMap(suite.layer, made, scope), three))
+    if (current !== undefined) yield* Scope.close(current.scope, Exit.void)
     current = { suite, scope, services }
     return services
   })

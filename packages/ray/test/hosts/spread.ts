@@ -3,8 +3,10 @@ import * as Mesh from "@phalanx/core/Mesh"
 import type * as Placement from "@phalanx/core/Placement"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as RayCluster from "@phalanx/ray/RayCluster"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
+import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { execFileSync, spawn } from "node:child_process"
 import { type AddressInfo, createServer, type Server } from "node:net"
@@ -29,7 +31,7 @@ export const scouts = (ranks: number, options: Partial<WorkerGroup.Options<typeo
 /** Resolves when the condition holds; dies with a sentence if it does not within the time given. */
 export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>, millis = 30_000) =>
   condition.pipe(
-    Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("10 millis") }),
+    Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("50 millis") }),
     Effect.timeoutOrElse({ duration: millis, orElse: () => Effect.die(new Error(`not within ${millis} ms: ${what}`)) })
   )
 
@@ -45,8 +47,6 @@ const sent = (group: WorkerGroup.WorkerGroup<any, any>) =>
     const numbers = new Map(stats).get("driver")!
     return [numbers["shm.frames"] ?? 0, numbers["tcp.frames"] ?? 0] as const
   })
-
-const everyNode: Placement.Strategy = "strict-spread"
 
 /** Watches what crosses the bridge between hosts; the answer ends it, and tells how many bytes it has seen and whether a word was among them. */
 const capture = Effect.fnUntraced(function*(word: string) {
@@ -93,11 +93,16 @@ const heardFrom = Effect.fnUntraced(function*(host: number, word: string) {
   yield* arrived
 }, Effect.scoped)
 
-export const spread = [
+/** A rank on each host, for cases that leave them healthy. */
+export class Trio extends Context.Service<Trio, WorkerGroup.WorkerGroup<typeof Scout, "rank">>()("@phalanx/ray/test/Trio") {
+  static readonly layer = Layer.effect(this, RayCluster.placed({ strategy: "strict-spread" })(scouts(3)))
+}
+
+export const apiece = [
   {
     name: "RY-2: strict-spread puts a rank on each host, rank 0 on the driver's; it is reached by shared memory, the others by TCP",
     run: Effect.gen(function*() {
-      const group = yield* RayCluster.placed({ strategy: everyNode })(scouts(3))
+      const group = yield* Trio
       const places = yield* group.call.place()
       yield* equal(places[0]!.node, Hosts.address(1))
       yield* equal(places.map(({ node }) => node).toSorted(), [1, 2, 3].map(Hosts.address))
@@ -110,33 +115,64 @@ export const spread = [
     }).pipe(Effect.scoped)
   },
   {
-    name: "RY-2: local ranks count the ranks of a host, which share one agent",
+    name: "RY-8: nothing of a payload can be read between hosts, and a stranger on the port gets nothing and harms nobody",
     run: Effect.gen(function*() {
-      yield* allIsFree
-      const group = yield* RayCluster.placed({ strategy: "spread" })(scouts(6))
-      const environments = yield* group.call.environment()
-      const places = yield* group.call.place()
-      yield* equal(
-        places.map(({ node }) => node),
-        [1, 1, 2, 2, 3, 3].map(Hosts.address).toSorted((a, b) =>
-          places.findIndex(({ node }) => node === a) - places.findIndex(({ node }) => node === b)
+      const { python } = yield* Three
+      const word = "the answer is forty-two"
+      const bytes = new TextEncoder().encode(word.repeat(1000))
+      const plain = yield* capture(word)
+      yield* heardFrom(2, word)
+      yield* equal((yield* plain).found, true)
+
+      const group = yield* Trio
+      const ended = yield* capture(word)
+      const replies = yield* group.call.echo({ bytes })
+      yield* equal(replies.map((reply) => new TextDecoder().decode(reply) === word.repeat(1000)), [true, true, true])
+      const { bytes: seen, found } = yield* ended
+      yield* equal([seen > 4 * bytes.length, found], [true, false])
+
+      const mine = new RegExp(`${Hosts.address(1).replaceAll(".", "\\.")}:(\\d+) .*\\bpid=${process.pid},`)
+      const ports = execFileSync("ss", ["-ltnpH"], { encoding: "utf8" }).split("\n").flatMap((line) => mine.exec(line)?.[1] ?? [])
+      yield* equal(ports.length > 0, true)
+      for (const port of ports) {
+        const heard = on(
+          2,
+          `${python} -c 'import socket; s = socket.create_connection(("${
+            Hosts.address(1)
+          }", ${port})); s.settimeout(1); s.sendall(b"let me in" * 1000)
+try: print(len(s.recv(65536)))
+except OSError: print(0)'`
         )
-      )
-      yield* equal(
-        environments.map((env) => [env["LOCAL_RANK"], env["LOCAL_WORLD_SIZE"]]),
-        [0, 1, 0, 1, 0, 1].map((rank) => [String(rank), "2"])
-      )
-      yield* equal(new Set(places.map(({ host, parent }) => `${host} ${parent}`)).size, 3)
+        // At most ZeroMQ's own greeting, which says nothing of the group.
+        yield* equal(Number(heard) <= 64, true)
+      }
+      yield* equal((yield* group.call.echo({ bytes: bytes.subarray(0, 10) })).length, 3)
     }).pipe(Effect.scoped)
-  },
+  }
+]
+
+export const nodes = [
   {
-    name: "RY-2: with nodes, only these are used, and what does not fit there is told of these alone",
+    name:
+      "RY-2: with nodes, only these are used, local ranks count those of a host, which share one agent, and what does not fit is told of these alone",
     run: Effect.gen(function*() {
       yield* allIsFree
-      const only = RayCluster.placed({ nodes: [Hosts.address(2), Hosts.address(3)], strategy: everyNode, wait: 0 })
-      const places = yield* Effect.scoped(Effect.flatMap(only(scouts(2)), (group) => group.call.place()))
-      yield* equal(places.map(({ node }) => node).toSorted(), [2, 3].map(Hosts.address))
-      const error = yield* Effect.flip(Effect.scoped(only(scouts(3))))
+      const only = (strategy: Placement.Strategy) => RayCluster.placed({ nodes: [Hosts.address(2), Hosts.address(3)], strategy, wait: 0 })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const group = yield* only("spread")(scouts(4))
+        const places = yield* group.call.place()
+        const [first] = places
+        yield* equal(
+          places.map(({ node }) => node),
+          [first!.node, first!.node, ...[2, 3].map(Hosts.address).filter((node) => node !== first!.node).flatMap((node) => [node, node])]
+        )
+        yield* equal(
+          (yield* group.call.environment()).map((env) => [env["LOCAL_RANK"], env["LOCAL_WORLD_SIZE"]]),
+          [0, 1, 0, 1].map((rank) => [String(rank), "2"])
+        )
+        yield* equal(new Set(places.map(({ host, parent }) => `${host} ${parent}`)).size, 2)
+      }))
+      const error = yield* Effect.flip(Effect.scoped(only("strict-spread")(scouts(3))))
       yield* equal(
         /strict-spread of 3 × \{CPU 1\} does not fit: node \w+ \(10\.77\.0\.[23]\) has CPU \d of 8 free; node \w+ \(10\.77\.0\.[23]\)/.test(
           error.message
@@ -164,41 +200,6 @@ export const spread = [
         child.once("close", (code) => resume(Effect.succeed(code)))
       })
       yield* equal([code, /no raylet of \S+ runs on this host.*run the driver on a node of the cluster/s.test(said)], [1, true])
-    }).pipe(Effect.scoped)
-  },
-  {
-    name: "RY-8: nothing of a payload can be read between hosts, and a stranger on the port gets nothing and harms nobody",
-    run: Effect.gen(function*() {
-      const { python } = yield* Three
-      const word = "the answer is forty-two"
-      const bytes = new TextEncoder().encode(word.repeat(1000))
-      const plain = yield* capture(word)
-      yield* heardFrom(2, word)
-      yield* equal((yield* plain).found, true)
-
-      const group = yield* RayCluster.placed({ strategy: everyNode })(scouts(3))
-      const ended = yield* capture(word)
-      const replies = yield* group.call.echo({ bytes })
-      yield* equal(replies.map((reply) => new TextDecoder().decode(reply) === word.repeat(1000)), [true, true, true])
-      const { bytes: seen, found } = yield* ended
-      yield* equal([seen > 4 * bytes.length, found], [true, false])
-
-      const mine = new RegExp(`${Hosts.address(1).replaceAll(".", "\\.")}:(\\d+) .*\\bpid=${process.pid},`)
-      const ports = execFileSync("ss", ["-ltnpH"], { encoding: "utf8" }).split("\n").flatMap((line) => mine.exec(line)?.[1] ?? [])
-      yield* equal(ports.length > 0, true)
-      for (const port of ports) {
-        const heard = on(
-          2,
-          `${python} -c 'import socket; s = socket.create_connection(("${
-            Hosts.address(1)
-          }", ${port})); s.settimeout(1); s.sendall(b"let me in" * 1000)
-try: print(len(s.recv(65536)))
-except OSError: print(0)'`
-        )
-        // At most ZeroMQ's own greeting, which says nothing of the group.
-        yield* equal(Number(heard) <= 64, true)
-      }
-      yield* equal((yield* group.call.echo({ bytes: bytes.subarray(0, 10) })).length, 3)
     }).pipe(Effect.scoped)
   }
 ]

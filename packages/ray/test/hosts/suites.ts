@@ -4,8 +4,8 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { cluster, type Three } from "../../../../test/harness/threeHosts.ts"
 import { transports } from "../transports.ts"
-import { losses } from "./losses.ts"
-import { spread } from "./spread.ts"
+import { Duo, losses } from "./losses.ts"
+import { apiece, nodes, Trio } from "./spread.ts"
 
 /** Cases that share a layer, which is built for the first of them. */
 export interface Suite {
@@ -22,14 +22,21 @@ const suite = <R>(
   cases: ReadonlyArray<{ readonly name: string; readonly run: Effect.Effect<unknown, unknown, R | Three> }>
 ): Suite => ({ name, layer, cases })
 
+/** One connection for all: a bridge takes a second of a processor to start. */
+const mixed = cluster({ placing: { strategy: "spread" } })
+const connection = (transport: "mixed" | "tcp") => transport === "mixed" ? mixed : cluster({ transport, placing: { strategy: "spread" } })
+
+const lost = Layer.provideMerge(Duo.layer, mixed)
+
 export const suites: ReadonlyArray<Suite> = [
   ...transports("mixed").map((transport) =>
     suite(
       `the contract, on three hosts over ${transport}`,
-      Layer.provideMerge(Contract.layerShared, cluster({ transport, placing: { strategy: "spread" } })),
+      Layer.provideMerge(Contract.layerShared, connection(transport)),
       Contract.cases
     )
   ),
-  suite("three hosts", cluster(), spread),
-  suite("three hosts, some of them lost", cluster(), losses)
+  suite("three hosts, a rank on each", Layer.provideMerge(Trio.layer, mixed), apiece),
+  suite("three hosts", mixed, nodes),
+  suite<Layer.Success<typeof lost>>("three hosts, some of them lost", lost, losses)
 ]
