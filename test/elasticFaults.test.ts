@@ -14,7 +14,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { failing } from "./harness/failingJournal.ts"
@@ -25,15 +25,23 @@ const temporary = (folder: string) =>
     (path) => Effect.sync(() => rmSync(path, { recursive: true }))
   )
 
-/** With a folder of segments of its own. */
+/** With a folder of segments and a registry of its own: nobody else sweeps what is left by those that are killed. */
 const inFolder = <A, E, R>(use: (folder: string) => Effect.Effect<A, E, R>) =>
-  Effect.scoped(
-    Effect.flatMap(temporary("/dev/shm"), (folder) => Effect.provide(use(folder), NodeCluster.layerWith({ folder, output: "ignore" })))
+  Effect.scoped(Effect.gen(function*() {
+    const folder = yield* temporary("/dev/shm")
+    const registry = join(yield* temporary(tmpdir()), "registry")
+    return yield* Effect.provide(use(folder), NodeCluster.layerWith({ folder, registry, output: "ignore" }))
+  }))
+
+/** Processes that this one has started, on whichever of its threads. */
+const children = (): ReadonlyArray<number> =>
+  readdirSync("/proc/self/task").flatMap((task) =>
+    readFileSync(`/proc/self/task/${task}/children`, "utf8").split(" ").filter(Boolean).map(Number)
   )
 
 describe("a change of size of the model's ranks, in processes", () => {
   it.live(
-    "MO-12: SIGKILL of a rank in any step, a newcomer that is never ready or throws, too little room and a journal that is full: back before the decision, forward after it, and nothing is left of either",
+    "MO-12: SIGKILL of a rank in any step, a newcomer that is killed, never ready or throws, too little room and a journal that is full: back before the decision, forward after it, and nothing is left of either",
     () =>
       inFolder((folder) =>
         Effect.gen(function*() {
@@ -110,6 +118,19 @@ describe("a change of size of the model's ranks, in processes", () => {
               Effect.asVoid(Effect.all([group.prepare(resize), Effect.andThen(Effect.yieldNow, kill)], { concurrency: 2 }))
             yield* fails({ ...group, prepare }, "prepare", "Refused")
 
+            // One that is prepared is no rank yet: its death is none of the group's.
+            const workers = () => ranks.workers.flatMap(({ pid }) => pid ?? [])
+            const serving = workers()
+            const others = children().filter((pid) => !serving.includes(pid))
+            const newcomer = Effect.sync(() => {
+              const known = [...others, ...workers()]
+              const joining = children().filter((pid) => !known.includes(pid))
+              assert.strictEqual(joining.length, 1)
+              process.kill(joining[0]!, "SIGKILL")
+            })
+            assert.include(yield* fails({ ...group, copy: after(newcomer, group.copy) }, "copy", "Refused"), "is gone")
+            assert.deepStrictEqual(workers(), serving)
+
             assert.include(
               yield* fails(group, "prepare", "Refused", 9),
               "9 members at once are more than the group has room for, which is 5"
@@ -153,10 +174,13 @@ describe("a change of size of the model's ranks, in processes", () => {
             assert.deepStrictEqual((yield* group.serving).members, [0, 1])
 
             // Past the point of no return there is one way.
-            assert.deepStrictEqual((yield* scale({ ...group, commit: after(yield* Effect.cached(kill), group.commit) }, 3)).to.shape, {
-              dp: 3,
-              tp: 1
-            })
+            assert.deepStrictEqual(
+              (yield* scale({ ...group, commit: after(yield* Effect.cached(Effect.andThen(newcomer, kill)), group.commit) }, 3)).to.shape,
+              {
+                dp: 3,
+                tp: 1
+              }
+            )
             yield* ranks.call.describe()
             assert.deepStrictEqual((yield* scale({ ...group, retire: after(yield* Effect.cached(kill), group.retire) }, 2)).to.shape, {
               dp: 2,
