@@ -17,7 +17,6 @@ import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type * as RpcSchema from "effect/rpc/RpcSchema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type * as SubscriptionRef from "effect/SubscriptionRef"
 import type { AdoptError } from "./AdoptError.ts"
 import type * as Cluster from "./Cluster.ts"
 import type { GroupEvent } from "./GroupEvent.ts"
@@ -187,8 +186,10 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   readonly transport: string
   /** The members of the present epoch, in rank order. */
   readonly workers: ReadonlyArray<Member>
-  /** The present membership, and each later one: another incarnation or process of a member, another size. For reading alone. Its changes end with the group. */
-  readonly membership: SubscriptionRef.SubscriptionRef<Membership<D>>
+  /** The present membership. */
+  readonly membership: Effect.Effect<Membership<D>>
+  /** The present membership, and each later one: another incarnation or process of a member, another size. Ends with the group. */
+  readonly memberships: Stream.Stream<Membership<D>>
   /** What happens to the group; a late listener is told the last 1,024 events. Ends with the group. */
   readonly events: Stream.Stream<GroupEvent>
   /** `events` without those of before. */

@@ -17,7 +17,6 @@ import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Kind } from "../src/internal/frame.ts"
 
 const Where = Schema.Struct({
@@ -108,7 +107,7 @@ describe("another size", () => {
         []
       ])
       assert.deepStrictEqual(yield* group.call.meet(), [[0, 1], [0, 1]])
-      assert.strictEqual((yield* SubscriptionRef.get(group.membership)).epoch, 0)
+      assert.strictEqual((yield* group.membership).epoch, 0)
       assert.deepStrictEqual(members(group), [0, 1])
     })).pipe(memory))
 
@@ -126,13 +125,13 @@ describe("another size", () => {
       assert.deepStrictEqual(yield* group.call.meet(), Array.from({ length: 4 }, () => [0, 1, 2, 3]))
       const [resized] = yield* seen(group, "Resized")
       assert.deepInclude(resized!, { epoch: 1, shape: { dp: 4 }, left: [] })
-      assert.deepStrictEqual((yield* SubscriptionRef.get(group.membership)).members.map(({ id, rank }) => [id, rank]), [[0, 0], [1, 1], [
+      assert.deepStrictEqual((yield* group.membership).members.map(({ id, rank }) => [id, rank]), [[0, 0], [1, 1], [
         2,
         2
       ], [3, 3]])
       // Committed once.
       yield* standby.commit
-      assert.strictEqual((yield* SubscriptionRef.get(group.membership)).epoch, 1)
+      assert.strictEqual((yield* group.membership).epoch, 1)
       assert.strictEqual((yield* group.counters).fenced, 0)
     })).pipe(memory))
 

@@ -14,7 +14,6 @@ import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
 import { Kind } from "../src/internal/frame.ts"
 
@@ -87,7 +86,7 @@ describe("restart", () => {
       yield* until(group, "Restarted")
       assert.deepStrictEqual(yield* group.at(3).call.whoami(), { member: 3, rank: 3, dp: 1, tp: 1, incarnation: 1, epoch: 0 })
       assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [2, 2, 2, 1, 2, 2])
-      assert.strictEqual((yield* SubscriptionRef.get(group.membership)).members[3]!.incarnation, 1)
+      assert.strictEqual((yield* group.membership).members[3]!.incarnation, 1)
       assert.deepStrictEqual((yield* group.counters).fenced, 0)
     }).pipe(Effect.provide(Cluster.layerMemory)))
 

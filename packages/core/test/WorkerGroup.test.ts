@@ -16,7 +16,6 @@ import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 
@@ -164,11 +163,11 @@ describe("WorkerGroup", () => {
           Effect.andThen(Effect.flatMap(WorkerGroup.make(Slow, { mesh, entry: slow }), (g) => Deferred.succeed(group, g)), Effect.never)
         )
       )
-      const { call, exits, membership } = yield* Deferred.await(group)
+      const { call, exits, membership, memberships } = yield* Deferred.await(group)
       const calls = yield* Effect.forkChild(exits.slow(), { startImmediately: true })
-      const memberships = yield* Effect.forkChild(Stream.runCount(SubscriptionRef.changes(membership)), { startImmediately: true })
+      const counted = yield* Effect.forkChild(Stream.runCount(memberships), { startImmediately: true })
       yield* Fiber.interrupt(owner)
-      assert.strictEqual(yield* Fiber.join(memberships), 1)
+      assert.deepStrictEqual([yield* Fiber.join(counted), (yield* membership).epoch], [1, 0])
       const ends = yield* Fiber.join(calls)
       assert.deepStrictEqual(ends.map((exit) => Exit.isFailure(exit)), [true, true])
       const open = yield* Effect.flip(ends[0]!)

@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Scope from "effect/Scope"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import { ResizeError } from "./ElasticError.ts"
 import { Resizable, type Resize, type Serving } from "./Resizable.ts"
 
@@ -63,7 +62,7 @@ export const make = <P extends RpcGroup.Any, D extends string>(
   const changes = new Map<number, Change<P, D>>()
   /** Epochs whose standby was given up here, and not prepared again. */
   const aborted = new Set<number>()
-  const serving: Effect.Effect<Serving> = Effect.map(SubscriptionRef.get(group.membership), ({ epoch, members, mesh }) => ({
+  const serving: Effect.Effect<Serving> = Effect.map(group.membership, ({ epoch, members, mesh }) => ({
     epoch,
     shape: mesh.shape as Readonly<Record<string, number>>,
     members: members.map(({ id }) => id)

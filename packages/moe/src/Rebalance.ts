@@ -9,7 +9,6 @@ import * as MovementPlan from "@phalanx/elastic/MovementPlan"
 import * as Effect from "effect/Effect"
 import * as MutableRef from "effect/MutableRef"
 import * as Schema from "effect/Schema"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Generator } from "./Generator.ts"
 import * as placing from "./internal/placing.ts"
 import * as rounds from "./internal/rounds.ts"
@@ -49,7 +48,7 @@ const rebalance = Effect.fn("Rebalance.run")(
   function*({ capacity = Capacity.fit, load, redundant }: Options) {
     const ranks = yield* Ranks
     const { seating } = yield* Generator
-    const epoch = Effect.map(SubscriptionRef.get(ranks.membership), ({ epoch }) => epoch)
+    const epoch = Effect.map(ranks.membership, ({ epoch }) => epoch)
     const began = yield* epoch
     const self = Symbol()
     yield* Effect.acquireRelease(

@@ -14,7 +14,6 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import { readFileSync } from "node:fs"
 import { start } from "../../../test/harness/outcome.ts"
 
@@ -122,8 +121,8 @@ describe("ranks that change their number", () => {
       })
       yield* Effect.gen(function*() {
         yield* ranks.kill(1)
-        yield* Stream.runHead(Stream.filter(SubscriptionRef.changes(ranks.membership), ({ members }) => members.length === 2))
-        const grown = yield* Stream.runHead(Stream.filter(SubscriptionRef.changes(ranks.membership), ({ members }) => members.length === 3))
+        yield* Stream.runHead(Stream.filter(ranks.memberships, ({ members }) => members.length === 2))
+        const grown = yield* Stream.runHead(Stream.filter(ranks.memberships, ({ members }) => members.length === 3))
         assert.deepInclude(Option.getOrThrow(grown), { epoch: 2 })
       }).pipe(Effect.provide(
         Autoscaling.layer({ policy, every: "5 millis" }).pipe(
@@ -225,7 +224,7 @@ describe("ranks that change their number", () => {
       const ranks = yield* start(4, 1, Supervision.shrink({ along: "dp", min: 1 }))
       const generator = yield* Generator.make({ ranks })
       const all = yield* Effect.forkChild(write(generator, few), { startImmediately: true })
-      const shrunk = Stream.runHead(Stream.filter(SubscriptionRef.changes(ranks.membership), ({ members }) => members.length === 3))
+      const shrunk = Stream.runHead(Stream.filter(ranks.memberships, ({ members }) => members.length === 3))
       const call = Object.create(ranks.call, {
         give: {
           value: (payload: never) =>

@@ -179,10 +179,7 @@ const start = Effect.fnUntraced(function*(
     restores
   })
   const { restore } = options
-  const membership = { ref: undefined as SubscriptionRef.SubscriptionRef<Membership<string>> | undefined }
-  const changed = (): void => {
-    if (membership.ref !== undefined) Effect.runSyncWith(context)(SubscriptionRef.set(membership.ref, currentMembership()))
-  }
+  let changed = (): void => {}
   const supervisor = yield* supervisors.make({
     policy: options.supervision ?? escalate,
     roster,
@@ -197,7 +194,7 @@ const start = Effect.fnUntraced(function*(
       return Effect.provideContext(restore({ died, actor: group.at(rank), survivors, group }), context)
     },
     tell,
-    changed,
+    changed: () => changed(),
     spoil: (died) => standby.spoil(died)
   })
   const standby = standbys.make({
@@ -211,7 +208,7 @@ const start = Effect.fnUntraced(function*(
     idle: out.idle,
     over,
     tell,
-    changed
+    changed: () => changed()
   })
 
   const takeover = adopted === undefined ? undefined : takeovers.make({
@@ -286,7 +283,8 @@ const start = Effect.fnUntraced(function*(
     )
   }
   running = true
-  membership.ref = yield* Effect.acquireRelease(SubscriptionRef.make(currentMembership()), ({ pubsub }) => PubSub.shutdown(pubsub))
+  const memberships = yield* Effect.acquireRelease(SubscriptionRef.make(currentMembership()), ({ pubsub }) => PubSub.shutdown(pubsub))
+  changed = () => Effect.runSyncWith(context)(SubscriptionRef.set(memberships, currentMembership()))
   // Whoever is adopted may have no process yet: all of them may have to be started again.
   const canBeSilent = adopted !== undefined || roster.all.some((member) => lives.of(member)?.process?.vitals !== undefined)
   if (options.heartbeat !== false && canBeSilent) {
@@ -324,7 +322,8 @@ const start = Effect.fnUntraced(function*(
       })
     ]),
     transport: publisher().transport,
-    membership: membership.ref,
+    membership: Effect.sync(currentMembership),
+    memberships: SubscriptionRef.changes(memberships),
     events,
     news: Stream.fromPubSub(live),
     deaths: Stream.flatMap(events, (event) => event._tag === "Died" ? Stream.succeed(event.died) : Stream.empty),

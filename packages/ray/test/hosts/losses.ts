@@ -8,7 +8,6 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import { execFileSync, spawn } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -22,8 +21,7 @@ import { allIsFree, equal, eventually, scouts } from "./spread.ts"
 
 type Group = WorkerGroup.WorkerGroup<typeof Scout, "rank">
 
-const hostOf = (group: Group, rank: number) =>
-  Effect.map(SubscriptionRef.get(group.membership), ({ members }) => Number(members[rank]!.node.split(".")[3]))
+const hostOf = (group: Group, rank: number) => Effect.map(group.membership, ({ members }) => Number(members[rank]!.node.split(".")[3]))
 
 /** Kills something of the host of rank 1 while a call runs there; the call ends in `WorkerDied`, the rank is started again, and answers. */
 const loses = Effect.fnUntraced(function*(
