@@ -73,7 +73,7 @@ describe("a change of size of the model's ranks, in processes", () => {
             /** SIGKILL, and the news of it. */
             const kill = Effect.gen(function*() {
               const { incarnation } = ranks.workers[1]!
-              yield* ranks.kill(1)
+              yield* Effect.orDie(ranks.kill(1))
               while (ranks.workers[1]?.incarnation === incarnation) yield* Effect.yieldNow
             })
             /** A step before which something else happens. */

@@ -27,7 +27,7 @@ import type { MessageQueues, QueueError, Stats } from "./MessageQueues.ts"
 import type { Snapshot } from "./Snapshot.ts"
 import type { Change, StandbyError } from "./Standby.ts"
 import type { Supervision } from "./Supervision.ts"
-import type { CallError, SpawnError, WorkerDied } from "./WorkerError.ts"
+import type { CallError, CallRejected, SpawnError, WorkerDied } from "./WorkerError.ts"
 
 /** One value for all ranks, or a value for each. */
 export type PerRank<A, D extends string> = A | ((place: Mesh.Place<D>) => A)
@@ -58,7 +58,9 @@ export type Call<P extends RpcGroup.Any, D extends string> = {
     (
       payload: PerRank<Rpc.PayloadConstructor<M>, D>,
       options: CallOptions & {
-        /** The one rank whose reply is wanted, by number or place. The call runs on all, waits for all, and fails with any. */
+        /**
+         * The one rank whose reply is wanted, by number or place; looked up, and refused, as those of `slice`. The call runs on all, waits for all, and fails with any.
+         */
         readonly replyFrom: number | Mesh.Coordinates<D>
       }
     ): Effect.Effect<Rpc.Success<M>, CallError<Rpc.Error<M>>, Rpc.ServicesClient<M>>
@@ -126,10 +128,10 @@ export interface ActorMesh<P extends RpcGroup.Any, D extends string> {
   }
   /**
    * The actors that a selection leaves: a number fixes a dimension, an array narrows it. It holds the selector, and each call looks up its ranks when it starts; one that the group
-   * no longer has is a `CallRejected`. Throws a `RangeError` for what the group does not have now.
+   * no longer has is a `CallRejected`. Throws a `RangeError` for what the group never had.
    */
   readonly slice: <const S extends Mesh.Selector<D>>(selector: Mesh.Exact<D, S>) => ActorMesh<P, Mesh.Remaining<D, S>>
-  /** One actor, by rank or by all of its coordinates. */
+  /** One actor, by rank or by all of its coordinates; looked up, and refused, as those of `slice`. */
   readonly at: (place: number | Mesh.Coordinates<D>) => Actor<P>
 }
 
@@ -210,8 +212,8 @@ export interface WorkerGroup<P extends RpcGroup.Any, D extends string> extends A
   readonly stats: Effect.Effect<ReadonlyArray<readonly [process: string, stats: Stats]>>
   /** What each rank has been asked and has not answered, and for how long, as the driver knows it; no worker is asked. */
   readonly snapshot: Effect.Effect<Snapshot>
-  /** Ends a worker with SIGKILL; resolves when the signal is sent. */
-  readonly kill: (rank: number) => Effect.Effect<void>
+  /** Ends a worker with SIGKILL; resolves when the signal is sent. Fails if the group no longer has the rank, and throws a `RangeError` if it never had. */
+  readonly kill: (rank: number) => Effect.Effect<void, CallRejected>
 }
 
 /**

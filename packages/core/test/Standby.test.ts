@@ -7,6 +7,7 @@ import * as MessageQueues from "@phalanx/core/MessageQueues"
 import { StandbyError } from "@phalanx/core/Standby"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as Worker from "@phalanx/core/Worker"
+import { type CallError, CallRejected } from "@phalanx/core/WorkerError"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -156,6 +157,40 @@ describe("another size", () => {
       yield* become(group, { to: { dp: 1 } })
       assert.deepStrictEqual(yield* group.call.meet(), [[1]])
       assert.deepStrictEqual((yield* group.counters).fenced, 0)
+    })).pipe(memory))
+
+  it.live("GR-8: what names a rank that left is CallRejected, what never was a RangeError at once; a rank that is there again answers", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const group = yield* start(3)
+      const held = group.slice({ dp: [1, 2] })
+      yield* become(group, { to: { dp: 2 } })
+      const gone = "the group of epoch 1 has no such rank: its mesh is {\"dp\":2}"
+      const asked: ReadonlyArray<Effect.Effect<unknown, CallError<unknown>>> = [
+        held.call.where(),
+        group.slice({ dp: 2 }).call.where(),
+        group.slice({ dp: [0, 2] }).at({ dp: 1 }).call.where(),
+        group.at(2).call.where(),
+        group.at({ dp: 2 }).call.where(),
+        group.call.where(undefined, { replyFrom: 2 }),
+        group.callByName("where", undefined, { replyFrom: { dp: 2 } })
+      ]
+      for (const call of asked) {
+        const { reason } = yield* Effect.flip(call)
+        assert(reason instanceof CallRejected && reason.issue === gone, String(reason))
+      }
+      assert.deepInclude(yield* Effect.flip(group.kill(2)), { _tag: "CallRejected", issue: gone })
+      const never = [
+        () => group.slice({ dp: 3 }),
+        () => group.at(3),
+        () => group.at({ dp: 3 }),
+        () => group.call.where(undefined, { replyFrom: 3 }),
+        () => group.kill(3),
+        () => group.kill(-1)
+      ]
+      for (const call of never) assert.throws(call, RangeError, /is not among 0, 1$|is outside 0 … 1$/)
+      yield* become(group, { to: { dp: 4 } })
+      assert.deepStrictEqual((yield* held.call.where()).map(({ rank }) => rank), [1, 2])
+      assert.strictEqual((yield* group.call.where(undefined, { replyFrom: 3 })).rank, 3)
     })).pipe(memory))
 
   it.live("GR-3: collectives of calls to all meet those that stay, leave and join; of calls to the next, its members in its order", () =>

@@ -225,7 +225,7 @@ describe("restart", () => {
   it.live("SU-5: a rank that dies while its state is restored has died once, though the hook fails of it", () =>
     Effect.gen(function*() {
       let restores = 0
-      let kill = Effect.void
+      let kill: Effect.Effect<void, unknown> = Effect.void
       const group = yield* start(Supervision.restart({ max: 2, per: "1 minute", backoff: "1 millis" }), {
         restore: ({ actor }) => ++restores === 1 ? Effect.andThen(Effect.suspend(() => kill), actor.call.hang()) : Effect.void
       })
@@ -265,7 +265,7 @@ describe("restart", () => {
 
   it.live("SU-5 CO-4: a start or a restore that fails is not blamed on a call that only waited for it", () =>
     Effect.gen(function*() {
-      let kill = Effect.void
+      let kill: Effect.Effect<void, unknown> = Effect.void
       const group = yield* start(Supervision.restart({ max: 2, per: "1 minute", backoff: "1 millis" }), {
         entry: counter(({ incarnation }) => incarnation === 1 ? Effect.die("no disk") : Effect.void),
         restore: ({ actor }) => Effect.andThen(Effect.forkChild(actor.call.hang(), now), Effect.suspend(() => kill))

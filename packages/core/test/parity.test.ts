@@ -149,11 +149,15 @@ describe("what a rank is asked and answers", () => {
   it.live("CO-1: a rank that does not exist, or is not called, is a RangeError that names those that are", () =>
     Effect.gen(function*() {
       const group = yield* start()
-      const outside = yield* Effect.exit(group.call.rank(undefined, { replyFrom: 4 }))
-      assert.include(String(outside), "replyFrom: rank 4 is not among the ranks called, 0, 1, 2, 3")
-      const beside = yield* Effect.exit(group.slice({ dp: 0 }).call.rank(undefined, { replyFrom: 2 }))
-      assert.include(String(beside), "rank 2 is not among the ranks called, 0, 1")
-      assert.throws(() => group.at(4), RangeError, "rank 4 is not among 0, 1, 2, 3")
+      const outside = [
+        () => group.at(4),
+        () => group.kill(4),
+        () => group.call.rank(undefined, { replyFrom: 4 }),
+        () => group.callByName("rank", undefined, { replyFrom: 4 })
+      ]
+      for (const asked of outside) assert.throws(asked, RangeError, "rank 4 is not among 0, 1, 2, 3")
+      assert.throws(() => group.slice({ dp: 0 }).call.rank(undefined, { replyFrom: 2 }), RangeError, "rank 2 is not among 0, 1")
+      assert.throws(() => group.slice({ dp: [0, 2] }), RangeError, "dp: 2 is outside 0 … 1")
       assert.deepStrictEqual(yield* group.call.rank(), [0, 1, 2, 3])
     }).pipe(Effect.provide(Cluster.layerMemory)))
 

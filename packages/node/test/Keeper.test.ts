@@ -56,7 +56,11 @@ describe("a keeper", () => {
       const { group, keeper, pids } = yield* keep(3, { supervision: Supervision.restart({ max: 9, per: "1 minute" }) })
       const cases = [
         [() => group.at(0).call.exit({ code: 7 }), { _tag: "Exited", code: 7 }, "exit"],
-        [() => Effect.andThen(group.kill(1), group.at(1).call.hold({ stderr: [] })), { _tag: "Killed", signal: "SIGKILL" }, "signal"],
+        [
+          () => Effect.andThen(Effect.orDie(group.kill(1)), group.at(1).call.hold({ stderr: [] })),
+          { _tag: "Killed", signal: "SIGKILL" },
+          "signal"
+        ],
         [() => group.at(2).call.throwLater(), { _tag: "Exited", code: 1 }, "uncaught-exception"]
       ] as const
       for (const [rank, [call, death, reason]] of cases.entries()) {

@@ -38,25 +38,47 @@ interface Asked {
 }
 
 /** Whom a call is for, looked up when it starts: the group may have another size by then. */
-type View = () => Mesh.Any
+interface View {
+  (): Mesh.Any
+  /** Whom it may ever have been for. */
+  readonly reached: () => Mesh.Any
+}
 
 /** The ranks of a selection that the group no longer has. Its one rank is nobody's, so a call of it is rejected. */
 const nowhere: Mesh.Any = Object.assign(Mesh.make<Record<string, number>>({}), { ranks: [-1] })
 
-/** A selection of what another view sees, made anew when that has changed. Throws a `RangeError` if it selects nothing now. */
+/** What is found in a view, or `gone` where it has been in it before. What never was is thrown: the `RangeError` of the search. */
+const sought = <A>(view: View, find: (mesh: Mesh.Any) => A, gone: A): A => {
+  try {
+    return find(view())
+  } catch (never) {
+    try {
+      find(view.reached())
+    } catch {
+      throw never
+    }
+    return gone
+  }
+}
+
+/** A selection of what another view sees, made anew when that has changed. Throws a `RangeError` if it never selected anything. */
 const selecting = (parent: View, select: (mesh: Mesh.Any) => Mesh.Any): View => {
   let from = parent()
-  let mesh = select(from)
-  return () => {
+  let mesh = sought(parent, select, nowhere)
+  const look = () => {
     const now = parent()
     if (now === from) return mesh
     from = now
-    try {
-      return mesh = select(now)
-    } catch {
-      return mesh = nowhere
-    }
+    return mesh = sought(parent, select, nowhere)
   }
+  return Object.assign(look, { reached: () => select(parent.reached()) })
+}
+
+/** The rank at a place. Throws a `RangeError` if there is none. */
+const rankIn = (mesh: Mesh.Any, at: number | Mesh.Coordinates<string>): number => {
+  const rank = typeof at === "number" ? at : Mesh.rankAt(mesh, at)
+  if (!mesh.ranks.includes(rank)) throw new RangeError(`rank ${rank} is not among ${mesh.ranks.join(", ")}`)
+  return rank
 }
 
 export const make = (
@@ -111,7 +133,7 @@ export const make = (
   /** A call that lasts as long as one effect. */
   const spanned = <A, E, R>(
     rpc: Method,
-    view: View,
+    view: () => Mesh.Any,
     f: (asked: Asked, mesh: Mesh.Any) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, R> =>
     Effect.withFiber<A, E, R>((fiber) => {
@@ -133,7 +155,7 @@ export const make = (
     })
 
   /** One answer a rank, collected; with `failFast` the first failure is the result and stops the others. */
-  const gather = (rpc: Method, view: View, failFast: boolean, payload: unknown, options?: Options, replyFrom?: number) =>
+  const gather = (rpc: Method, view: () => Mesh.Any, failFast: boolean, payload: unknown, options?: Options, replyFrom?: number) =>
     spanned(rpc, view, (asked, mesh) => {
       const results: Array<unknown> = mesh.ranks.map(() => undefined)
       let left = mesh.ranks.length
@@ -182,21 +204,14 @@ export const make = (
 
   const call = (rpc: Method, view: View) => (payload: unknown, options?: Options) => {
     const from = options?.replyFrom
-    return from === undefined
-      ? gather(rpc, view, true, payload, options)
-      : Effect.suspend(() => replyOf(rpc, view(), from, payload, options))
-  }
-  const replyOf = (
-    rpc: Method,
-    mesh: Mesh.Any,
-    from: number | Mesh.Coordinates<string>,
-    payload: unknown,
-    options: Options | undefined
-  ) => {
-    const rank = typeof from === "number" ? from : Mesh.rankAt(mesh, from)
-    const index = mesh.ranks.indexOf(rank)
-    if (index === -1) return Effect.die(new RangeError(`replyFrom: rank ${rank} is not among the ranks called, ${mesh.ranks.join(", ")}`))
-    return Effect.map(gather(rpc, () => mesh, true, payload, options, rank), (replies) => replies[index])
+    if (from === undefined) return gather(rpc, view, true, payload, options)
+    const find = (mesh: Mesh.Any) => rankIn(mesh, from)
+    sought(view, find, -1)
+    return Effect.suspend(() => {
+      const rank = sought(view, find, -1)
+      const mesh = rank === -1 ? nowhere : view()
+      return Effect.map(gather(rpc, () => mesh, true, payload, options, rank), (replies) => replies[mesh.ranks.indexOf(rank)])
+    })
   }
 
   const exits = (rpc: Method, view: View) => (payload: unknown, options?: Options) => gather(rpc, view, false, payload, options)
@@ -330,9 +345,7 @@ export const make = (
     return Object.defineProperty(self, "rank", { enumerable: true, get: () => view().ranks[0] })
   }
   const place = (mesh: Mesh.Any, at: number | Mesh.Coordinates<string>): Mesh.Any => {
-    const rank = typeof at === "number" ? at : Mesh.rankAt(mesh, at)
-    const index = mesh.ranks.indexOf(rank)
-    if (index < 0) throw new RangeError(`rank ${rank} is not among ${mesh.ranks.join(", ")}`)
+    const index = mesh.ranks.indexOf(rankIn(mesh, at))
     return Mesh.slice(mesh, Mesh.place(mesh, index).coordinates as any)
   }
   const byName = (view: View) => (name: string, payload: unknown, options?: Options) => {
@@ -362,5 +375,5 @@ export const make = (
       at: (at: number | Mesh.Coordinates<string>) => actor(selecting(view, (mesh) => place(mesh, at)))
     })
   }
-  return over(() => audience.mesh)
+  return over(Object.assign(() => audience.mesh, { reached: () => audience.reached }))
 }

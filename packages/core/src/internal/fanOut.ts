@@ -102,11 +102,8 @@ export const make = (options: {
     }
   }
 
-  const rejected = (call: Asked, index: number, issue: string): void =>
-    call.sink.exit(
-      index,
-      Exit.fail(new CallError({ method: call.method, rank: call.mesh.ranks[index]!, reason: new CallRejected({ side: "driver", issue }) }))
-    )
+  const rejected = (call: Asked, index: number, reason: CallRejected): void =>
+    call.sink.exit(index, Exit.fail(new CallError({ method: call.method, rank: call.mesh.ranks[index]!, reason })))
 
   const observed = ({ mesh, method, sink }: Asked): Sink => {
     const made = performance.now()
@@ -169,7 +166,7 @@ export const make = (options: {
     for (let index = 0; index < mesh.ranks.length; index++) {
       const member = members[index]
       if (member === undefined) {
-        rejected(call, index, `the group of epoch ${fence.epoch} has no such rank: its mesh is ${JSON.stringify(whole.shape)}`)
+        rejected(call, index, roster.refusal(whole))
         handed(call)
         continue
       }
@@ -177,7 +174,7 @@ export const make = (options: {
       const restored = restores && member.restoring
       const lost = lostOf(member)
       if (typeof packed === "string" || lost !== undefined) {
-        if (typeof packed === "string") rejected(call, index, packed)
+        if (typeof packed === "string") rejected(call, index, new CallRejected({ side: "driver", issue: packed }))
         else call.sink.exit(index, Exit.fail(new CallError({ method, rank: member.rank, reason: lost! })))
         handed(call)
         continue

@@ -170,6 +170,9 @@ const start = Effect.fnUntraced(function*(
     get mesh() {
       return roster.mesh
     },
+    get reached() {
+      return roster.reached
+    },
     get members() {
       return roster.present
     },
@@ -331,11 +334,14 @@ const start = Effect.fnUntraced(function*(
     failure: supervisor.failure,
     counters: Effect.sync(() => ({ ...out.counters, fenced: out.counters.fenced + fencedBefore() })),
     snapshot: Effect.sync(snapshot),
-    kill: (rank: number) =>
-      Effect.suspend(() => {
+    kill: (rank: number) => {
+      if (!(rank in roster.reached.ranks)) throw new RangeError(`rank ${rank} is not among ${roster.mesh.ranks.join(", ")}`)
+      return Effect.suspend(() => {
         const member = roster.present[rank]
-        if (member === undefined) throw new RangeError(`rank ${rank} is not among ${roster.mesh.ranks.join(", ")}`)
-        return lives.of(member)?.process?.kill("SIGKILL") ?? Effect.void
+        return member === undefined
+          ? Effect.fail(roster.refusal(roster.mesh))
+          : lives.of(member)?.process?.kill("SIGKILL") ?? Effect.void
       })
+    }
   })
 })

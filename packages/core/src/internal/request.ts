@@ -14,6 +14,8 @@ export type CallExit = Exit.Exit<any, CallError<any>>
 /** Whom the ranks of a call name, as it is when the call starts. */
 export interface Audience {
   readonly mesh: Mesh.Any
+  /** As far as the mesh has ever reached. */
+  readonly reached: Mesh.Any
   /** In rank order. */
   readonly members: ReadonlyArray<Member>
   /** Of the collectives in which its handlers meet. */

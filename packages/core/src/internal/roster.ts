@@ -2,7 +2,7 @@
  * Who belongs to the group, as its driver sees it: members by id for life, and by rank in the present epoch.
  */
 import * as Mesh from "../Mesh.ts"
-import type { WorkerDied } from "../WorkerError.ts"
+import { CallRejected, type WorkerDied } from "../WorkerError.ts"
 import { fenceOf, type Lives } from "./frame.ts"
 import type { Open } from "./request.ts"
 
@@ -47,6 +47,10 @@ const member = (id: number, rank: number, incarnation: number, heard: number): M
   idle: new Set()
 })
 
+/** A mesh with as many coordinates along each dimension as either has. */
+const reaching = (a: Mesh.Any, b: Mesh.Any): Mesh.Any =>
+  Mesh.make(Object.fromEntries(Object.entries<number>(a.shape).map(([name, size]) => [name, Math.max(size, b.shape[name]!)])))
+
 /** `former` is the incarnation of each member, by id, of a group that had another driver: nobody is present before `settle`. */
 export const make = (mesh: Mesh.Any, secret: string, former?: ReadonlyArray<number>) => {
   const all: Array<Member> = former?.map((incarnation, id) => member(id, -1, incarnation, 0))
@@ -58,6 +62,8 @@ export const make = (mesh: Mesh.Any, secret: string, former?: ReadonlyArray<numb
     /** The members of this epoch in rank order. */
     present: (former === undefined ? all.slice() : []) as ReadonlyArray<Member>,
     mesh,
+    /** As far as the mesh has ever reached: what is beyond it never was. */
+    reached: mesh,
     fence: fenceOf(secret, 0),
     /** Of the collectives: rises with each death after which the group goes on. */
     generation: 0,
@@ -71,6 +77,12 @@ export const make = (mesh: Mesh.Any, secret: string, former?: ReadonlyArray<numb
       for (const member of members) if (member?.incarnation !== first) return all.map((member) => member.incarnation)
       return first
     },
+    /** What a rank that a mesh has not any more is refused with. */
+    refusal: ({ shape }: Mesh.Any): CallRejected =>
+      new CallRejected({
+        side: "driver",
+        issue: `the group of epoch ${roster.fence.epoch} has no such rank: its mesh is ${JSON.stringify(shape)}`
+      }),
     /** The next life of a member. */
     renew: (member: Member): void => {
       member.incarnation++
@@ -91,6 +103,7 @@ export const make = (mesh: Mesh.Any, secret: string, former?: ReadonlyArray<numb
       members.forEach((member, rank) => member.rank = rank)
       roster.present = members
       roster.mesh = at
+      roster.reached = reaching(mesh, at)
       roster.fence = fenceOf(secret, epoch)
       roster.generation = newest = generation
     },
@@ -100,6 +113,7 @@ export const make = (mesh: Mesh.Any, secret: string, former?: ReadonlyArray<numb
       members.forEach((member, rank) => member.rank = rank)
       roster.present = members
       roster.mesh = to
+      roster.reached = reaching(roster.reached, to)
       roster.fence = fenceOf(secret, roster.fence.epoch + 1)
       roster.stamp++
     }

@@ -168,6 +168,7 @@ export const make = (options: Options) => {
     })
     const audience = (mesh: Mesh.Any, members: ReadonlyArray<Member>, generation: number): Audience => ({
       mesh,
+      reached: mesh,
       members,
       generation,
       restores: false
