@@ -76,15 +76,15 @@ export class Duo extends Context.Service<Duo, {
   )
 }
 
-/** The ranks; every host is a node first, also one that was lost. */
+/** Every host is a node, also one that was lost. */
 const whole = Effect.gen(function*() {
   const { nodes } = yield* RayCluster.Ray
   const { start } = yield* Three
   const up = (yield* nodes).map(({ address }) => address)
   for (const host of [2, 3]) if (!up.includes(Hosts.address(host))) yield* start(host)
   yield* eventually("three nodes", Effect.map(nodes, (nodes) => nodes.length === 3))
-  return yield* (yield* Duo).group
 })
+const ranks = Effect.andThen(whole, Effect.flatMap(Duo, ({ group }) => group))
 
 /** Two workers and two agents are left, and two processors are taken. */
 const settled = Effect.gen(function*() {
@@ -148,6 +148,7 @@ export const losses = [
     name: "RY-5: a driver on another host than the head's has rank 0 beside it, and leaves nothing when it is killed",
     run: Effect.gen(function*() {
       const { address, python, token } = yield* Three
+      yield* whole
       const [pid] = raylet(2)
       const runtime = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(join(tmpdir(), "phalanx-driven-"))),
@@ -186,7 +187,7 @@ export const losses = [
   {
     name: "RY-3: a worker and an agent on another host are told, and started again there",
     run: Effect.gen(function*() {
-      const group = yield* whole
+      const group = yield* ranks
       const worker = yield* loses(group, () => signal(Hosts.processes("phalanx scouts-", "rank 1"), "SIGKILL"), 5000)
       yield* equal(worker.now, worker.host)
       const agent = yield* loses(group, (host) => signal(agentsOn(host), "SIGKILL"), 5000)
@@ -198,7 +199,7 @@ export const losses = [
   {
     name: "RY-3: the bridge is told, and every rank is started again by the next one",
     run: Effect.gen(function*() {
-      const { millis } = yield* loses(yield* whole, () => signal(Hosts.processes("python/bridge.py"), "SIGKILL"), 5000)
+      const { millis } = yield* loses(yield* ranks, () => signal(Hosts.processes("python/bridge.py"), "SIGKILL"), 5000)
       yield* settled
       return { bridge: millis }
     })
@@ -206,7 +207,7 @@ export const losses = [
   {
     name: "RY-3: a node whose raylet is killed is told, and its rank goes on on another host",
     run: Effect.gen(function*() {
-      const { host, millis, now } = yield* loses(yield* whole, (host) => signal(raylet(host), "SIGKILL"), 20_000)
+      const { host, millis, now } = yield* loses(yield* ranks, (host) => signal(raylet(host), "SIGKILL"), 20_000)
       yield* equal([host === now, now === 1], [false, false])
       yield* settled
       return { node: millis }
@@ -216,7 +217,7 @@ export const losses = [
     name: "RY-3: a host that is lost with its network is told, and its rank goes on on another host",
     run: Effect.gen(function*() {
       const { kill } = yield* Three
-      const { host, millis, now } = yield* loses(yield* whole, kill, 20_000)
+      const { host, millis, now } = yield* loses(yield* ranks, kill, 20_000)
       yield* equal([host === now, now === 1], [false, false])
       yield* settled
       return { host: millis }
@@ -225,7 +226,7 @@ export const losses = [
   {
     name: "RY-3: a host that is cut off is told, its rank goes on on another host, and what it says when it is back is fenced",
     run: Effect.gen(function*() {
-      const group = yield* whole
+      const group = yield* ranks
       const { host, millis, now } = yield* loses(group, Hosts.cut, 30_000)
       yield* equal([host === now, now === 1], [false, false])
       yield* Hosts.heal(host)
