@@ -47,7 +47,9 @@ export type Progress = typeof Progress.Type
 /** What a commit cost. */
 export const Committed = Schema.Struct({
   /** How long no token was written, in milliseconds. */
-  pauseMillis: Schema.Finite
+  pauseMillis: Schema.Finite,
+  /** Who served right after it; left out, it is who serves when it is done, which a death may have changed. */
+  to: Schema.optionalKey(Serving)
 })
 export type Committed = typeof Committed.Type
 

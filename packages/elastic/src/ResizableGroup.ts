@@ -141,9 +141,11 @@ export const make = <P extends RpcGroup.Any, D extends string>(
         Effect.tapError(() => close(resize.epoch)),
         Effect.mapError(failed)
       )
+      // Somebody may die while the others enter it, and the group become another one.
+      const to = yield* serving
       // Nobody may read that it is done and find a group that has forgotten it.
       yield* standby.entered
-      return { pauseMillis }
+      return { pauseMillis, to }
     }, whileItLives),
     retire: ({ epoch }) => close(epoch),
     abort: (resize) =>

@@ -68,7 +68,10 @@ describe("a group that can be resized", () => {
       assert.match((yield* Effect.flip(resizable.ready(resize))).message, /^not all that epoch 1 needs has been copied/)
       yield* resizable.copy(resize)
       yield* resizable.ready(resize)
-      assert.deepStrictEqual(yield* resizable.commit(resize), { pauseMillis: 7 })
+      assert.deepStrictEqual(yield* resizable.commit(resize), {
+        pauseMillis: 7,
+        to: { epoch: 1, shape: { rank: 3 }, members: [0, 1, 2] }
+      })
       assert.deepStrictEqual(yield* resizable.commit(resize), { pauseMillis: 0 })
       yield* resizable.retire(resize)
       yield* resizable.abort(resize)
@@ -80,7 +83,8 @@ describe("a group that can be resized", () => {
   it.live("WF-10: a commit is not done before all have entered its epoch: its end in the journal is not of an epoch that nobody knows", () =>
     inMemory(Effect.gen(function*() {
       const queues = yield* MessageQueues.MessageQueues
-      const published = yield* Deferred.make<() => void>()
+      const published = yield* Deferred.make<void>()
+      const publish: Array<() => void> = []
       let commits = false
       const late = MessageQueues.MessageQueues.of({
         ...queues,
@@ -89,20 +93,23 @@ describe("a group that can be resized", () => {
             ...publisher,
             publish: (packed, ids) =>
               commits
-                ? Deferred.doneUnsafe(published, Exit.succeed(() => publisher.publish(packed, ids)))
+                ? publish.push(() => publisher.publish(packed, ids)) === 1 && Deferred.doneUnsafe(published, Exit.void)
                 : publisher.publish(packed, ids)
           }))
       })
-      const { resizable, resize } = yield* Effect.provideService(seats, MessageQueues.MessageQueues, late)
+      const { group, resizable, resize } = yield* Effect.provideService(seats, MessageQueues.MessageQueues, late)
       yield* resizable.prepare(resize)
       yield* resizable.copy(resize)
       commits = true
       const committing = yield* Effect.forkChild(resizable.commit(resize), { startImmediately: true })
-      const publish = yield* Deferred.await(published)
+      yield* Deferred.await(published)
       const again = yield* Effect.forkChild(resizable.commit(resize), { startImmediately: true })
       assert.deepStrictEqual([committing.pollUnsafe(), again.pollUnsafe()], [undefined, undefined])
-      publish()
-      assert.deepStrictEqual(yield* Fiber.join(committing), { pauseMillis: 7 })
+      // What it came to is told, though a death makes it smaller before all have entered it.
+      yield* group.kill(1)
+      yield* Stream.runHead(Stream.filter(group.events, (event) => event._tag === "Resized" && event.epoch === 2))
+      publish.forEach((publish) => publish())
+      assert.deepStrictEqual((yield* Fiber.join(committing)).to?.members, [0, 1, 2])
       assert.deepStrictEqual(yield* Fiber.join(again), { pauseMillis: 0 })
     })))
 

@@ -79,7 +79,7 @@ export const body = (journal: Journal.Journal["Service"], runOf: (operation: str
     yield* before("copy", group.copy(resize))
     yield* before("ready", group.ready(resize))
     yield* decide
-    const commit = Effect.flatMap(group.commit(resize), (committed) => Effect.map(group.serving, (to) => ({ ...committed, to })))
+    const commit = Effect.flatMap(group.commit(resize), (committed) => Effect.map(group.serving, (to) => ({ to, ...committed })))
     const { pauseMillis = 0, to = from } = yield* after("commit", commit)
     yield* after("retire", group.retire(resize))
     return { ...yield* scaled, changed: true, to, pauseMillis }

@@ -256,9 +256,7 @@ function* operated({ falls, lives, settled }: Run, { last, operations, supervisi
   for (const { request, result } of ended) {
     if (result === undefined) continue
     const { members, shape } = result.to
-    // A death right after the commit may have made it smaller before the operation had looked.
-    const mayBe = (size: number, asked: number) => supervision._tag === "Shrink" ? size <= asked : size === asked
-    const fits = "to" in request ? mayBe(shape["dp"]!, request.to["dp"]!) : request.leave.every((id) => !members.includes(id))
+    const fits = "to" in request ? shape["dp"] === request.to["dp"] : request.leave.every((id) => !members.includes(id))
     if (!fits) yield `WF-10: operation ${result.operation} asked for ${JSON.stringify(request)}, and ended in ${JSON.stringify(result.to)}`
   }
   // With those who had entered an epoch it is forgotten, where nobody had written it down.
