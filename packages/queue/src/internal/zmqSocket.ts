@@ -39,13 +39,18 @@ const lingerMillis = 100
 const turnMessages = 32
 const turnMillis = 1
 
+/** What was there to be received may have gone with its connection: then whoever waited for it waits on. Any other failure is the end. */
+const isNothing = (cause: unknown): boolean => (cause as { readonly code?: string }).code === "EAGAIN"
+
 /** Reads until the socket is closed. A turn is short, so that a socket full of requests never keeps one with control frames waiting. */
 export const read = (socket: Router | Dealer, receive: (parts: Array<Buffer>) => void): void => {
   let messages = 0
   let millis = 0
-  const ended = () => {}
+  const failed = (cause: unknown): void => {
+    if (isNothing(cause)) next()
+  }
   const next = (): void => {
-    if (!socket.closed) socket.receive().then(got as (parts: Array<object>) => void, ended)
+    if (!socket.closed) socket.receive().then(got as (parts: Array<object>) => void, failed)
   }
   const nextTurn = (): void => {
     messages = 0
@@ -67,9 +72,11 @@ export const watch = (socket: Router | Dealer, where: string, hear: (event: Even
   Effect.map(acquire("watch a socket for", where, () => socket.events), (events) => listen(events, hear))
 
 const listen = (events: Observer, hear: (event: Event) => void): void => {
-  const ended = () => {}
+  const failed = (cause: unknown): void => {
+    if (isNothing(cause)) next()
+  }
   const next = (): void => {
-    if (!events.closed) events.receive().then(got, ended)
+    if (!events.closed) events.receive().then(got, failed)
   }
   const got = (event: Event): void => {
     if (event.type === "end") return
