@@ -46,7 +46,8 @@ export const main = async (
   })
 
   const { run } = await load()
-  for (let seed = mutant.seed ?? 1, tried = 0; tried <= most; seed = ++tried) {
+  const all = Array.from({ length: most }, (_, index) => index + 1)
+  for (const seed of mutant.seed === undefined ? all : [mutant.seed, ...all]) {
     const { violations } = run(seed)
     if (violations.length === 0) continue
     process.stdout.write(`${JSON.stringify({ seed, violations })}\n`)

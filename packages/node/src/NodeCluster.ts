@@ -75,7 +75,7 @@ export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | Messa
   const { keeper } = options
   const kept = keeper === undefined ? undefined : keepers.make({ ...started, lease: Duration.toMillis(keeper.lease ?? "30 seconds") })
   return registered.layer(folder, kept).pipe(
-    Layer.provide([cluster, queues, registry === undefined ? Registry.layer : Registry.layerWith({ folder: registry })])
+    Layer.provide([cluster, queues, Registry.layerWith({ folder: registry })])
   )
 }
 

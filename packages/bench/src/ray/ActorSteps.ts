@@ -5,40 +5,24 @@
 import type { Plan, StepReply } from "@phalanx/moe/Moe"
 import type { Ranks } from "@phalanx/moe/Ranks"
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
-import process from "node:process"
 import { fileURLToPath } from "node:url"
 import { deserialize, serialize } from "node:v8"
 import { SystemFailed } from "../Driver.ts"
+import * as Foreign from "./Foreign.ts"
 import * as Pieces from "./Pieces.ts"
 
 const script = fileURLToPath(new URL("../../rivals/ray_steps.py", import.meta.url))
 
 /** Where the actors are to be, and the socket of each rank's worker. */
-export interface Options {
-  readonly python: string
-  readonly address: string
-  readonly token: string
+export interface Options extends Foreign.Options {
   readonly sockets: ReadonlyArray<string>
 }
 
 const failed = (issue: string) => new SystemFailed({ system: "actor calls", issue })
 
 /** Starts the actors; they are gone when the scope ends. */
-export const make = Effect.fn("ActorSteps.make")(function*({ address, python, sockets, token }: Options) {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(python, [script, "phalanx", address, ...sockets], {
-        stdio: ["pipe", "pipe", "inherit"],
-        env: { ...process.env, RAY_AUTH_MODE: "token", RAY_AUTH_TOKEN: token }
-      })
-    ),
-    (child) =>
-      Effect.callback<void>((resume) => {
-        if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
-        child.once("exit", () => resume(Effect.void)).stdin.end()
-      })
-  )
+export const make = Effect.fn("ActorSteps.make")(function*({ sockets, ...options }: Options) {
+  const child = yield* Foreign.start(script, options, sockets)
   child.stdin.on("error", () => {})
   yield* Effect.callback<void, SystemFailed>((resume) => {
     child.stdout.once("data", () => resume(Effect.void))

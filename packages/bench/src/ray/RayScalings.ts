@@ -5,7 +5,6 @@ import type * as RayHead from "@phalanx/ray/RayHead"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { spawn } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import process from "node:process"
 import { createInterface } from "node:readline"
@@ -13,6 +12,7 @@ import { fileURLToPath } from "node:url"
 import { SystemFailed } from "../Driver.ts"
 import * as Proc from "../Proc.ts"
 import * as Scalings from "../Scalings.ts"
+import * as Foreign from "./Foreign.ts"
 
 export interface Options {
   readonly head: RayHead.Head
@@ -45,20 +45,8 @@ const Counts = Schema.fromJsonString(Schema.Struct({ actors: Schema.Int, groups:
 const script = fileURLToPath(new URL("../../python/counts.py", import.meta.url))
 
 /** Asks Ray itself, by a driver that is none of Phalanx's. */
-const counter = Effect.fnUntraced(function*({ address, python, token }: RayHead.Head & { readonly python: string }) {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(python, [script, "phalanx", address], {
-        stdio: ["pipe", "pipe", "inherit"],
-        env: { ...process.env, RAY_AUTH_MODE: "token", RAY_AUTH_TOKEN: token }
-      })
-    ),
-    (child) =>
-      Effect.callback<void>((resume) => {
-        if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
-        child.once("exit", () => resume(Effect.void)).stdin.end()
-      })
-  )
+const counter = Effect.fnUntraced(function*(options: Foreign.Options) {
+  const child = yield* Foreign.start(script, options)
   const lines = createInterface({ input: child.stdout })
   return (group: string) =>
     Effect.callback<string>((resume) => {

@@ -6,9 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as RpcServer from "effect/rpc/RpcServer"
 
-export interface Streaming {
-  readonly makeNoSerialization: typeof RpcServer.makeNoSerialization
-}
+export type Streaming = Pick<typeof RpcServer, "makeNoSerialization">
 
 export const Streaming = Context.Reference<Effect.Effect<Streaming>>("@phalanx/core/Streaming", {
   defaultValue: () => Effect.promise(() => import("effect/rpc/RpcServer"))
