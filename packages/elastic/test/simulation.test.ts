@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { finds } from "../../../test/harness/hunted.ts"
 import { run } from "../../../test/harness/program.ts"
 import { mutants } from "./simulation/mutants.ts"
 
@@ -16,14 +17,6 @@ describe("simulated groups that change their size", () => {
       }),
     600_000
   )
-
-  for (const [name, { shows = "" }] of Object.entries(mutants)) {
-    it.live(`${shows === "" ? "" : `${shows}, `}SI-11: finds it when ${name}`, () =>
-      Effect.gen(function*() {
-        const { code, stderr, stdout } = yield* run("packages/elastic/test/simulation/hunt.ts", name)
-        assert.strictEqual(code, 0, stderr)
-        const { violations }: { readonly violations: ReadonlyArray<string> } = JSON.parse(stdout)
-        assert.isTrue(violations.some((violation) => violation.startsWith(shows)), violations.join("\n"))
-      }))
-  }
 })
+
+finds("the simulation of groups that change their size", "packages/elastic/test/simulation/hunt.ts", mutants)

@@ -1,5 +1,5 @@
-/** Looks for one of the bugs that are put into what changes a group's size: `hunt.ts NAME`. */
+/** Looks for the bugs that are put into what changes a group's size: `hunt.ts [NAME]`. */
 import { main } from "../../../../test/harness/hunting.ts"
 import { mutants } from "./mutants.ts"
 
-await main(mutants, () => import("./elastic.ts"))
+await main(mutants, new URL("elastic.ts", import.meta.url))
