@@ -9,6 +9,7 @@ import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
@@ -79,6 +80,35 @@ describe("a driver that takes over", () => {
       assert.deepStrictEqual(yield* third.call.add({ n: 1 }), [107, 107, 107])
       assert.deepStrictEqual(yield* third.counters, { late: 0, unexpected: 0, fenced: 0 })
       yield* Fiber.interrupt(asked)
+    })))
+
+  it.live("AD-2: is given nothing of what a worker hears from the former one at the moment of the claim", () =>
+    inMemory(Effect.gen(function*() {
+      const queues = yield* MessageQueues.MessageQueues
+      let holds = false
+      const late = MessageQueues.MessageQueues.of({
+        ...queues,
+        attach: Effect.fnUntraced(function*(handle, options) {
+          const held: Array<MessageQueues.Frame> = []
+          const receive = (frame: MessageQueues.Frame) =>
+            holds && frame[0] === Kind.Request ? void held.push(frame) : options.receive(frame)
+          const subscriber = yield* queues.attach(handle, { ...options, receive })
+          yield* Effect.addFinalizer(() => Effect.sync(() => held.forEach(options.receive)))
+          return subscriber
+        })
+      })
+      yield* Effect.gen(function*() {
+        const { adopt, group } = yield* orphaned()
+        yield* group.call.add({ n: 5 })
+        holds = true
+        const asked = yield* Effect.forkChild(group.exits.add({ n: 1000 }), { startImmediately: true })
+        yield* Effect.promise(() => Promise.resolve())
+        const next = yield* adopt()
+        holds = false
+        assert.deepStrictEqual(yield* next.call.add({ n: 1 }), [6, 6, 6])
+        assert.deepStrictEqual(yield* next.counters, { late: 0, unexpected: 0, fenced: 0 })
+        yield* Fiber.interrupt(asked)
+      }).pipe(Effect.provide(Layer.fresh(Cluster.layerFibers)), Effect.provideService(MessageQueues.MessageQueues, late))
     })))
 
   it.live("AD-4: has a rank started again whose state the former one had not yet restored", () =>

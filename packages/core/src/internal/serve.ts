@@ -47,8 +47,9 @@ export const run = (
     const scope = yield* Effect.scope
     /** The lanes of one driver after another; `undefined` while there are none. */
     let lanes: { readonly driver: number; readonly scope: Scope.Closeable; subscriber: MessageQueues.Subscriber | undefined }
-    const attach = Effect.fnUntraced(function*(driver: number, handle: MessageQueues.Handle) {
-      const mine: typeof lanes = lanes = { driver, scope: yield* Scope.fork(scope), subscriber: undefined }
+    /** From here on nothing of the former driver is heard, so that no request of its is answered to another, and nothing is told to it. */
+    const leave = (driver: number): typeof lanes => lanes = { driver, scope: Scope.forkUnsafe(scope), subscriber: undefined }
+    const attach = Effect.fnUntraced(function*(mine: typeof lanes, handle: MessageQueues.Handle) {
       const subscriber = yield* Scope.provide(
         queues.attach(handle, {
           receive: (frame) => {
@@ -64,7 +65,7 @@ export const run = (
       if (lanes === mine) mine.subscriber = subscriber
       return lanes === mine
     })
-    yield* attach(-1, identity.handle)
+    yield* attach(leave(-1), identity.handle)
     const send = (message: FromWorker): void =>
       lanes.subscriber?.send(reply(fence, member, incarnation, message), message.kind === Kind.Success)
 
@@ -114,11 +115,12 @@ export const run = (
       if (driver <= lanes.driver) return record("stale", driver, "claim")
       record("claim", driver, "")
       const former = lanes
+      const mine = leave(driver)
       answers?.abandon()
       for (const frames of [inbox, early]) frames.length = 0
       // A lane that is broken may take its time to be closed.
       yield* Effect.forkIn(Scope.close(former.scope, Exit.void), scope, { startImmediately: true })
-      if (!(yield* attach(driver, handle))) return
+      if (!(yield* attach(mine, handle))) return
       const { epoch } = fence
       const serves = ready && !restoring
       send({ kind: Kind.Claimed, driver, epoch, next: answers?.next() ?? 0, generation: group.latest(), serves, ...seat })
