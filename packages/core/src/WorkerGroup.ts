@@ -296,7 +296,10 @@ export interface Options<P extends RpcGroup.Any, D extends string> {
 /** What a group needs from its surroundings: somewhere to run, something to talk through, and the protocol's client middleware. */
 export type Requirements<P> = Cluster.Cluster | MessageQueues | Rpc.MiddlewareClient<Methods<P>>
 
-/** Starts one worker a rank, all at once, and waits until they serve. A failed start leaves nothing behind. Dies of a `RangeError` for an option that cannot work. */
+/**
+ * Starts one worker a rank, all at once, and waits until they serve. A failed start leaves nothing behind. Dies of a `RangeError` for an option that cannot work, and of a `TypeError` for a
+ * protocol whose schemas are of another copy of `effect`.
+ */
 export const make: <P extends RpcGroup.Any, const D extends string>(
   protocol: P,
   options: Options<P, D>

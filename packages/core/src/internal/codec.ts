@@ -41,7 +41,20 @@ export const make = (rpc: Rpc.AnyWithProps): MethodCodec => {
   return codec
 }
 
+/** The class above all others of its kind: each copy of a module has its own. */
+const root = (value: object): object => {
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === Object.prototype ? value : root(prototype)
+}
+const ours = root(Schema.Void.ast)
+
 const derive = (rpc: Rpc.AnyWithProps): MethodCodec => {
+  // Effect's parsers would take such schemas and then refuse every value that fits.
+  if (root(rpc.payloadSchema.ast) !== ours) {
+    throw new TypeError(
+      `The schemas of method ${rpc._tag} are of another copy of \`effect\` than the one that Phalanx has loaded. Let both find the same one: one version in the project, and one folder (\`npm ls effect\`)`
+    )
+  }
   const streams = RpcSchema.isStreamSchema(rpc.successSchema)
   const payload = plain(rpc.payloadSchema)
   const success = plain(streams ? Schema.Void : rpc.successSchema)
