@@ -4,11 +4,14 @@ import * as Mesh from "@phalanx/core/Mesh"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import type * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type * as Schema from "effect/Schema"
 import { registerHooks } from "node:module"
 
 const mark = "?copy"
 
-/** Two modules of another copy of `effect`, as a project has that links to Phalanx and has installed its own. */
+/** A protocol of another copy of `effect`, as a project has that links to Phalanx and has installed its own. */
 const copy = async () => {
   const hooks = registerHooks({
     resolve: (specifier, context, next) => {
@@ -18,10 +21,10 @@ const copy = async () => {
   })
   const load = (name: string) => import(/* @vite-ignore */ `${import.meta.resolve(name)}${mark}`)
   try {
-    const Rpc: typeof import("effect/rpc/Rpc") = await load("effect/rpc/Rpc")
-    const RpcGroup: typeof import("effect/rpc/RpcGroup") = await load("effect/rpc/RpcGroup")
-    const Schema: typeof import("effect/Schema") = await load("effect/Schema")
-    return RpcGroup.make(Rpc.make("add", { payload: { n: Schema.Int } }))
+    const { make }: typeof Rpc = await load("effect/rpc/Rpc")
+    const group: typeof RpcGroup = await load("effect/rpc/RpcGroup")
+    const { Int }: typeof Schema = await load("effect/Schema")
+    return group.make(make("add", { payload: { n: Int } }))
   } finally {
     hooks.deregister()
   }
