@@ -2,8 +2,10 @@ import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 import LongestFirst from "./scripts/longestFirst.ts"
 
-// Hundreds of processes load the same modules; whoever starts one hands this on.
+// Hundreds of processes load the same modules; whoever starts one hands this on, so that drivers load them as workers do.
 process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url))
+const loading = new URL("packages/node/src/internal/loading.mjs", import.meta.url).href
+process.env["NODE_OPTIONS"] = `${process.env["NODE_OPTIONS"] ?? ""} --import=${loading}`
 
 export default defineConfig({
   test: {
