@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { WriteStream } from "node:tty"
 import * as Live from "../src/internal/live.ts"
 
-const rank = (rank: number) => ({ rank, pid: 100 + rank, experts: [rank], bytesRead: 0, memoryBytes: 1 << 20, requests: 32 })
+const rank = (rank: number) => ({ rank, pid: 100 + rank, experts: [rank], bytesRead: 0, node: "here", memoryBytes: 1 << 20, requests: 32 })
 
 /** What a terminal shows in the end: lines, with the cursor moving up and erasing below. */
 const screen = (written: string): Array<string> => {

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as MutableRef from "effect/MutableRef"
 import { Generator } from "./Generator.ts"
+import * as budget from "./internal/budget.ts"
 import * as placing from "./internal/placing.ts"
 import * as rounds from "./internal/rounds.ts"
 import { share } from "./internal/sharing.ts"
@@ -148,7 +149,7 @@ export const make = (options: MakeOptions): Resizable["Service"] => {
       yield* seating.between(Effect.suspend(() => ranks.call.place({ slots: seating.slots() })))
       const former = from.members
       const owners = standby.members.length / tp
-      const room = Math.min(...(yield* standby.next.call.describe()).map(({ requests }) => requests))
+      const room = budget.agree(yield* standby.next.call.describe())
       const running = seating.running().flat().length
       if (running > room * owners) {
         return yield* new ResizeError({

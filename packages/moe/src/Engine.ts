@@ -68,6 +68,8 @@ export interface Stats {
   /** Slots that hold blocks of the cache. */
   readonly slots: ReadonlyArray<number>
   readonly blocksUsed: number
+  /** Bytes that the cache has taken so far; it keeps them. */
+  readonly cacheBytes: number
   readonly blocks: number
 }
 
@@ -334,6 +336,7 @@ export const make = (options: Options = {}): Effect.Effect<Engine, WeightsError,
         memory: arena.memory.buffer.byteLength,
         slots: cache.slots(),
         blocksUsed: cache.used(),
+        cacheBytes: cache.bytes(),
         blocks
       })
     }

@@ -14,6 +14,7 @@ import * as MutableRef from "effect/MutableRef"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as book from "./internal/books.ts"
+import * as budget from "./internal/budget.ts"
 import * as paces from "./internal/pace.ts"
 import * as refusals from "./internal/refusals.ts"
 import { size } from "./internal/size.ts"
@@ -222,7 +223,7 @@ const start = Effect.fnUntraced(function*(options: MakeOptions, estate: Effect.S
   const scheduler = Scheduler.make(ranks.mesh.shape.dp, { requests, rows, chunk, context })
   // Where the ranks have failed, the first step says so.
   const described = yield* Effect.orElseSucceed(ranks.call.describe(), () => [])
-  scheduler.bound({ each: Math.min(...described.map(({ requests }) => requests)) })
+  if (described.length > 0) scheduler.bound({ each: budget.agree(described) })
   const clock = yield* Clock.Clock
   const books = book.make({
     keptFor: Duration.toMillis(Duration.fromInputUnsafe(options.keepResults ?? "10 minutes")),

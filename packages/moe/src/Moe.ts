@@ -101,6 +101,17 @@ export const StepReply = Schema.Struct({
 })
 export type StepReply = typeof StepReply.Type
 
+/** A rank's memory, in bytes. */
+export const Memory = Schema.Struct({
+  /** What its machine has left, or its control group allows, whichever is less. */
+  free: Schema.Int,
+  /** What it has taken for keys and values of requests, and keeps for others. */
+  taken: Schema.Int,
+  /** What a request takes at most. */
+  request: Schema.Int
+})
+export type Memory = typeof Memory.Type
+
 /** What a rank holds. */
 export const Description = Schema.Struct({
   rank: Schema.Int,
@@ -110,8 +121,12 @@ export const Description = Schema.Struct({
   /** Bytes of the weights file that it read. */
   bytesRead: Schema.Int,
   memoryBytes: Schema.Int,
-  /** Requests, of any length, for whose keys and values it has room. */
-  requests: Schema.Int
+  /** The machine that it is on. */
+  node: Schema.String,
+  /** Requests, of any length, that it takes at most. */
+  requests: Schema.Int,
+  /** What bounds them besides; left out where `entry` was told how many they are. */
+  memory: Schema.optionalKey(Memory)
 })
 export type Description = typeof Description.Type
 
@@ -133,7 +148,8 @@ export type Usage = typeof Usage.Type
 
 /**
  * The worker's module. `weights` is another file than the one that ships with the package; each rank opens it for itself, the driver never. `requests`: for how many, of any length, a rank has room (512 KiB
- * for each 64 positions at tp 1). Default 32.
+ * for each 64 positions at tp 1); it has to have the memory. Default: as many as half of the memory that is free on its machine holds, which the ranks there share, and 1 to 32: of all ranks the poorest
+ * says how many.
  */
 export const entry = (options: { readonly weights?: URL | undefined; readonly requests?: number | undefined } = {}): URL => {
   const url = new URL("./worker.ts", import.meta.url)

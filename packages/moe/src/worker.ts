@@ -4,6 +4,7 @@ import * as Mesh from "@phalanx/core/Mesh"
 import * as Worker from "@phalanx/core/Worker"
 import * as Effect from "effect/Effect"
 import * as Engine from "./Engine.ts"
+import * as budget from "./internal/budget.ts"
 import * as exchange from "./internal/exchange.ts"
 import * as parcel from "./internal/parcel.ts"
 import * as seats from "./internal/seat.ts"
@@ -39,7 +40,8 @@ const now = (): number => Number(process.hrtime.bigint()) / 1e6
 
 const parameters = new URL(import.meta.url).searchParams
 const weights = parameters.get("weights")
-const room = Number(parameters.get("requests") ?? 32)
+const told = parameters.get("requests")
+const room = told === null ? budget.most : Number(told)
 
 /** The worker that serves `Moe` as one rank of a mesh of `dp` × `tp`; its URL has the parameters of `Moe.entry`. */
 export default Worker.make(
@@ -242,10 +244,7 @@ export default Worker.make(
     }
 
     return Moe.of({
-      describe: () => {
-        const { bytesRead, experts, memory: memoryBytes } = engine.stats()
-        return Effect.succeed({ rank: self.rank, pid: process.pid, experts: experts[0]!, bytesRead, memoryBytes, requests: room })
-      },
+      describe: () => Effect.sync(() => budget.describe(self, engine, { requests: room, told: told !== null })),
       step: ({ close: closing, keep, parts }) =>
         Effect.gen(function*() {
           const began = now()

@@ -41,20 +41,27 @@ export interface Pool {
   readonly take: () => number
   readonly give: (at: number) => void
   readonly used: () => number
+  /** Pieces that there are, given back or not. */
+  readonly size: () => number
 }
 
 export const pool = (arena: Arena, bytes: number): Pool => {
   const free: Array<number> = []
   let used = 0
+  let size = 0
   return {
     take: () => {
       used++
-      return free.pop() ?? arena.allocate(bytes)
+      const again = free.pop()
+      if (again !== undefined) return again
+      size++
+      return arena.allocate(bytes)
     },
     give: (at) => {
       used--
       free.push(at)
     },
-    used: () => used
+    used: () => used,
+    size: () => size
   }
 }

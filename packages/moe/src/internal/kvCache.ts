@@ -33,6 +33,8 @@ export interface KvCache {
   readonly positionBytes: number
   readonly slots: () => ReadonlyArray<number>
   readonly used: () => number
+  /** Bytes that it has taken so far, which it keeps. */
+  readonly bytes: () => number
 }
 
 export const make = (
@@ -116,6 +118,7 @@ export const make = (
     },
     positionBytes,
     slots: () => [...slots.keys()],
-    used: pool.used
+    used: pool.used,
+    bytes: () => pool.size() * shape.layers * layerBytes
   }
 }
