@@ -1,5 +1,5 @@
 /**
- * The first driver of a group that has several. `node driver.ts FOLDER FROM TO CAPACITY CLUSTER` starts so many ranks, answers requests, goes to the other size, and kills itself when that is decided and about to
+ * The first driver of a group that has several. `node driver.ts FOLDER FROM TO CAPACITY CLUSTER OPEN` starts so many ranks, answers so many requests at a time, goes to the other size, and kills itself when that is decided and about to
  * begin.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -118,7 +118,7 @@ export const run = (folder: string, args: ReadonlyArray<number | string>, timeli
   })
 
 if (import.meta.main) {
-  const [folder, from, to, capacity, cluster] = process.argv.slice(2) as [string, string, string, string, string]
+  const [folder, from, to, capacity, cluster, open] = process.argv.slice(2) as [string, string, string, string, string, string]
   const die = Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL")), Effect.never)
   main(drive({
     folder,
@@ -128,6 +128,7 @@ if (import.meta.main) {
     capacity: Number(capacity),
     journal: group.operations(folder),
     resizable: (resizable) => ({ ...resizable, commit: () => die }),
-    tokens: 400
+    open: Number(open),
+    tokens: 25 * Number(open)
   }))
 }

@@ -22,11 +22,14 @@ const { values } = parseArgs({
     cluster: { type: "string", default: "node" },
     json: { type: "boolean", default: false },
     "kill-driver": { type: "boolean", default: false },
+    requests: { type: "string", default: "16" },
     svg: { type: "string" },
     sizes: { type: "string", default: "2,4,3,1,2" }
   }
 })
 const sizes = values.sizes.split(",").map(Number)
+/** Requests that write at a time. */
+const open = Number(values.requests)
 const options = group.options(sizes[0]!, Math.max(...sizes))
 const tell = (text: string) => values.json ? Effect.void : Console.log(text)
 
@@ -64,11 +67,11 @@ const sum = Effect.fnUntraced(function*(
   yield* Console.log(values.json ? JSON.stringify(summary) : Timeline.summary(summary))
 })
 
-/** Sixteen requests write all the time. */
+/** So many requests write all the time. */
 const alone = Effect.gen(function*() {
   const timeline = Timeline.make(sizes[0]!)
   const program = Effect.gen(function*() {
-    const load = yield* Load.start({ generator: yield* Generator.Generator, onToken: timeline.token })
+    const load = yield* Load.start({ generator: yield* Generator.Generator, open, onToken: timeline.token })
     yield* scale(timeline, sizes.slice(1))
     yield* sum(timeline, load)
   })
@@ -91,6 +94,7 @@ const goOn = Effect.fnUntraced(function*(timeline: Timeline.Timeline, former: Ef
   const lost = accepted.filter((id) => !known.includes(id)).length
   const load = yield* Load.start({
     generator,
+    open,
     id: String,
     onToken: (n) => {
       const before = read.get(n) ?? 0
@@ -114,7 +118,7 @@ const goOn = Effect.fnUntraced(function*(timeline: Timeline.Timeline, former: Ef
 const after = Effect.fnUntraced(function*(folder: string) {
   const timeline = Timeline.make(sizes[0]!)
   const [from, to] = sizes as [number, number]
-  const former = yield* driver.run(folder, [from, to, options.capacity, values.cluster], timeline)
+  const former = yield* driver.run(folder, [from, to, options.capacity, values.cluster, open], timeline)
   const { accepted, group, signal } = former
   yield* tell(`the driver of ${from} ranks ends with ${signal} when it has accepted ${accepted.length} requests and is about to have ${to}`)
   yield* Effect.provide(
