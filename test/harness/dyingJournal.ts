@@ -6,14 +6,14 @@ import * as Layer from "effect/Layer"
 /** Ends this process as nothing can keep it from. */
 export const die = Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL")), Effect.never)
 
-/** A journal in a file whose process dies at a point: `before 3` or `after 3` is the third write. */
-export const layer = (filename: string, point: string) => {
+/** A journal in a file whose process dies at a point: `before 3` or `after 3` is the third write. `death` is what happens there. */
+export const layer = (filename: string, point: string, death: Effect.Effect<never> = die) => {
   let writes = 0
   const dying = <A extends ReadonlyArray<any>, B, E>(write: (...args: A) => Effect.Effect<B, E>) => (...args: A) =>
     Effect.suspend(() => {
       const number = ++writes
-      if (point === `before ${number}`) return die
-      return point === `after ${number}` ? Effect.andThen(write(...args), die) : write(...args)
+      if (point === `before ${number}`) return death
+      return point === `after ${number}` ? Effect.andThen(write(...args), death) : write(...args)
     })
   return Layer.effect(
     Journal.Journal,
