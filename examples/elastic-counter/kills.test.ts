@@ -30,7 +30,7 @@ const folder = Effect.acquireRelease(
   (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
 )
 
-const up: Request = { to: { rank: 4 } }
+const up: Request = { to: { rank: 3 } }
 const down: Request = { leave: [0] }
 
 /** Kills a driver at a point and lets this process be its successor; false if it had ended before. */
@@ -52,7 +52,7 @@ const survive = Effect.fnUntraced(function*(request: Request, point: string) {
     if (Option.isSome(left)) assert.strictEqual(adopted._tag, decided ? "Success" : "Failure")
 
     // The target or what there was, with the processes that there were.
-    const members = decided ? ("to" in request ? [0, 1, 2, 3] : [1]) : [0, 1]
+    const members = decided ? ("to" in request ? [0, 1, 2] : [1]) : [0, 1]
     assert.deepStrictEqual(group.workers.map(({ id }) => id), members)
     for (const { id, pid } of group.workers) if (id < 2) assert.strictEqual(pid, pids[id])
     const entries = yield* group.call.entries()
@@ -61,8 +61,8 @@ const survive = Effect.fnUntraced(function*(request: Request, point: string) {
       held.sort(([a], [b]) => a < b ? -1 : 1),
       keys.map((key, index) => [key, index, ownerOf(key, members.length)] as const).sort(([a], [b]) => a < b ? -1 : 1)
     )
-    // And it goes on to whatever size.
-    assert.isTrue((yield* Elastic.scale(resizable, { to: { rank: 3 }, operation: "next" })).changed)
+    // And it goes on to another size.
+    assert.isTrue((yield* Elastic.scale(resizable, { to: { rank: members.length + 1 }, operation: "next" })).changed)
     assert.deepStrictEqual(yield* Effect.forEach(keys, (key) => add(key, 1)), keys.map((_, index) => index + 1))
   }).pipe(Effect.scoped, Effect.provide([cluster(where), operations(where)]))
   assert.deepStrictEqual([pids.filter(lives), readdirSync(join(where, "registry"))], [[], []])
@@ -77,9 +77,9 @@ const every = [
   ...Array.from({ length: writes }, (_, index) => [`before ${index + 1}`, `after ${index + 1}`]).flat(),
   ...["prepare", "copy", "ready", "commit", "retire", "abort"].flatMap((step) => [`in ${step}`, `done ${step}`])
 ]
-// `pnpm elastic:kills` goes through all of them, both ways.
+// `pnpm elastic:kills` goes through all of them, both ways. One that grows and is decided is killed in the example itself.
 const all = process.env["PHALANX_KILLS"] === "all"
-const sample = [[up, "in prepare"], [down, "done copy"], [up, "after 7"], [down, "done commit"]] as const
+const sample = [[up, "done copy"], [down, "done commit"]] as const
 
 describe("a group of processes whose driver is killed while it changes its size", () => {
   it.live(

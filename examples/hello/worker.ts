@@ -1,6 +1,7 @@
 import * as Worker from "@phalanx/core/Worker"
 import { Effect, Ref, Schema } from "effect"
-import { Rpc, RpcGroup } from "effect/rpc"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
 
 export class Adder extends RpcGroup.make(
   Rpc.make("add", { payload: { n: Schema.Int }, success: Schema.Int })

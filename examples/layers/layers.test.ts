@@ -7,9 +7,9 @@ describe("examples/layers", () => {
     Effect.gen(function*() {
       const { code, stdout } = yield* run("examples/layers/main.ts")
       assert.deepStrictEqual([code, stdout.trim().split("\n")], [0, [
-        "memory: 0 1 2 3 from 1 process",
-        "shm: 0 1 2 3 from 4 processes",
-        "tcp: 0 1 2 3 from 4 processes"
+        "memory: 0 1 from 1 process",
+        "shm: 0 1 from 2 processes",
+        "tcp: 0 1 from 2 processes"
       ]])
     }))
 })

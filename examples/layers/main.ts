@@ -9,7 +9,7 @@ import { Adder } from "../hello/worker.ts"
 /** Knows nothing of where its workers run. */
 const program = Effect.gen(function*() {
   const adders = yield* WorkerGroup.make(Adder, {
-    mesh: Mesh.make({ dp: 4 }),
+    mesh: Mesh.make({ dp: 2 }),
     entry: new URL("../hello/worker.ts", import.meta.url)
   })
   const totals = yield* adders.call.add({ n: 1 })

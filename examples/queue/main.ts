@@ -20,7 +20,7 @@ const program = Effect.gen(function*() {
     ], { extendEnv: true }))
   const reading = yield* Effect.forEach(Array.from({ length: readers }, (_, index) => index), (index) => Effect.forkChild(read(index)))
   yield* writer.ready
-  for (let n = 1; n <= 100_000; n++) yield* writer.publish({ n })
+  for (let n = 1; n <= 20_000; n++) yield* writer.publish({ n })
   yield* writer.close
   for (const said of yield* Fiber.joinAll(reading)) yield* Console.log(said.trim())
 }).pipe(Effect.scoped)

@@ -6,6 +6,6 @@ describe("examples/queue", () => {
   it.live("every reader gets every message", () =>
     Effect.gen(function*() {
       const { code, stdout } = yield* run("examples/queue/main.ts")
-      assert.deepStrictEqual([code, stdout], [0, "reader 0: 5000050000\nreader 1: 5000050000\nreader 2: 5000050000\n"])
+      assert.deepStrictEqual([code, stdout], [0, "reader 0: 200010000\nreader 1: 200010000\nreader 2: 200010000\n"])
     }))
 })

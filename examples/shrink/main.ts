@@ -8,17 +8,17 @@ import { Shard } from "./worker.ts"
 
 class Shards extends WorkerGroup.Service<Shards>()("shrink/Shards", {
   protocol: Shard,
-  mesh: Mesh.make({ dp: 3, tp: 2 }),
+  mesh: Mesh.make({ dp: 2, tp: 2 }),
   entry: new URL("./worker.ts", import.meta.url),
   supervision: Supervision.shrink({ along: "dp" })
 }) {}
 
 const program = Effect.gen(function*() {
   const shards = yield* Shards
-  yield* shards.call.put(({ coordinates: { dp, tp } }) => ({ value: `${"abc"[dp]}${tp}` }))
+  yield* shards.call.put(({ coordinates: { dp, tp } }) => ({ value: `${"ab"[dp]}${tp}` }))
   yield* Console.log(`${(yield* shards.call.meet())[0]} ranks meet`)
 
-  yield* Effect.sync(() => process.kill(shards.workers[2]!.pid!, "SIGKILL"))
+  yield* Effect.sync(() => process.kill(shards.workers[0]!.pid!, "SIGKILL"))
   const [resized] = yield* Stream.runCollect(Stream.take(Stream.filter(shards.events, (event) => event._tag === "Resized"), 1))
   yield* Console.log("members that left:", ...resized!.left)
 

@@ -1,7 +1,8 @@
 import { Collectives } from "@phalanx/core/Collectives"
 import * as Worker from "@phalanx/core/Worker"
 import { Effect, Schema } from "effect"
-import { Rpc, RpcGroup } from "effect/rpc"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
 
 export class Shard extends RpcGroup.make(
   Rpc.make("put", { payload: { value: Schema.String } }),

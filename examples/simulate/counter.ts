@@ -1,7 +1,8 @@
 import * as Worker from "@phalanx/core/Worker"
 import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import { Effect, Schema } from "effect"
-import { Rpc, RpcGroup } from "effect/rpc"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
 
 /** Every rank counts for itself. */
 export class Counter extends RpcGroup.make(

@@ -40,7 +40,7 @@ const counting = (name: string, remembers: boolean) =>
     }
   })
 
-const seeds = 100
+const seeds = 40
 
 const program = Effect.gen(function*() {
   const forgetful = counting("a counter that forgets", false)

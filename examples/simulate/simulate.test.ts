@@ -10,6 +10,6 @@ describe("examples/simulate", () => {
       assert.match(stdout, /^seed \d+: rank \d has counted \d+, and was asked to add \d+\n/)
       assert.match(stdout, /of 40 steps and 5 faults it takes 1 and 1\n/)
       assert.match(stdout, / \*\* member 0 .*\n[^]* step \d+: adds \d\n[^]* {3}violated: rank 0 has counted/)
-      assert.match(stdout, /run again, the seed is the same\na counter that remembers holds for 100 seeds\n$/)
+      assert.match(stdout, /run again, the seed is the same\na counter that remembers holds for 40 seeds\n$/)
     }))
 })

@@ -1,7 +1,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Cluster from "@phalanx/core/Cluster"
 import * as Mesh from "@phalanx/core/Mesh"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
-import * as NodeCluster from "@phalanx/node/NodeCluster"
 import { Console, Effect } from "effect"
 import { Grid } from "./worker.ts"
 
@@ -17,4 +17,5 @@ const program = Effect.gen(function*() {
   yield* Console.log("one            ", yield* grid.at({ row: 1, column: 2 }).call.name())
 }).pipe(Effect.scoped)
 
-program.pipe(Effect.provide(NodeCluster.layer), NodeRuntime.runMain)
+// Where a call goes is the same on every layer; this one needs no processes.
+program.pipe(Effect.provide(Cluster.layerMemory), NodeRuntime.runMain)

@@ -6,7 +6,7 @@ import { Console, Effect, Stream } from "effect"
 import { Squares } from "./worker.ts"
 
 const program = Effect.gen(function*() {
-  const group = yield* WorkerGroup.make(Squares, { mesh: Mesh.make({ dp: 4 }), entry: new URL("./worker.ts", import.meta.url) })
+  const group = yield* WorkerGroup.make(Squares, { mesh: Mesh.make({ dp: 2 }), entry: new URL("./worker.ts", import.meta.url) })
   // Elements come as ranks make them. A slow reader slows its producers, and one that stops ends them.
   const found = yield* group.stream.squares().pipe(
     Stream.filter(({ value }) => value < 400),

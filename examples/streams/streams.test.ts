@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { run } from "../../test/harness/program.ts"
 
 describe("examples/streams", () => {
-  it.live("merges the squares of four ranks and stops their producers", () =>
+  it.live("merges the squares of both ranks and stops their producers", () =>
     Effect.gen(function*() {
       const { code, stdout } = yield* run("examples/streams/main.ts")
       assert.deepStrictEqual([code, stdout.trim().split("\n")], [0, [

@@ -7,13 +7,13 @@ import * as NodeCluster from "@phalanx/node/NodeCluster"
 import { Console, Effect, Stream } from "effect"
 import { Node } from "./worker.ts"
 
-const group = (name: string) =>
-  WorkerGroup.make(Node, { name, mesh: Mesh.make({ rank: 2 }), entry: new URL("./worker.ts", import.meta.url) })
+const group = (name: string, ranks: number) =>
+  WorkerGroup.make(Node, { name, mesh: Mesh.make({ rank: ranks }), entry: new URL("./worker.ts", import.meta.url) })
 
 const program = Effect.gen(function*() {
   const tree = yield* Supervisor.make({
     supervision: Supervision.restart({ max: 3, per: "1 minute", scope: "rest" }),
-    children: { store: group("store"), front: group("front") }
+    children: { store: group("store", 2), front: group("front", 1) }
   })
   const before = yield* Effect.flatMap(tree.get("store"), (store) => store.call.pid())
   yield* Effect.sync(() => process.kill(before[0]!, "SIGKILL"))
