@@ -31,8 +31,8 @@ import * as Resident from "./Resident.ts"
 export const home = 2
 /** Back to it twice. */
 export const round = [4, 3, 1, 4, 2, 1, 2]
-/** Requests that have to have tokens before and after a change for it to count. */
-const enough = 8
+/** Requests at a time, if nothing else is said; half of them have to have tokens before and after a change for it to count. */
+const requestsOpen = 16
 /** Steps within which each rank has to have requests. */
 const soon = 20
 
@@ -87,7 +87,8 @@ const mesh = (dp: number) => Mesh.make({ dp, tp: 1 })
 export const elastic = Effect.fnUntraced(function*<E = QueueError>(
   sizes: ReadonlyArray<number>,
   tell: (change: Change) => void,
-  { cluster, more }: Where<E | QueueError> = onMachine
+  { cluster, more }: Where<E | QueueError> = onMachine,
+  open = requestsOpen
 ) {
   const folder = yield* temporary("/dev/shm")
   const journal = Elastic.layerSqlite({ filename: join(yield* temporary(tmpdir()), "journal.sqlite") })
@@ -96,7 +97,7 @@ export const elastic = Effect.fnUntraced(function*<E = QueueError>(
     const pauses = Pauses.make()
     const generator = yield* Generator.make({ ranks, requests: 16, onStep: pauses.step })
     const group = ElasticRanks.make({ ranks, generator })
-    const load = yield* Load.start({ generator, onToken: pauses.token })
+    const load = yield* Load.start({ generator, open, onToken: pauses.token })
     const [{ pid }] = (yield* ranks.call.describe()) as [Moe.Description]
     const everyRankHasRequests = () => generator.seating.running().every((requests) => requests.length > 0)
 
@@ -131,7 +132,7 @@ export const elastic = Effect.fnUntraced(function*<E = QueueError>(
         to: dp,
         totalMs: steps.at(-1)!.ended - steps[0]!.began,
         steps: Object.fromEntries(steps.map(({ began, ended, step }) => [step, ended - began])),
-        counts: hadRequests && owned < soon && pause.across >= enough
+        counts: hadRequests && owned < soon && pause.across >= open / 2
       }
       changes.push(change)
       tell(change)
@@ -144,7 +145,7 @@ export const elastic = Effect.fnUntraced(function*<E = QueueError>(
 }, Effect.scoped)
 
 /** The same without an operation. Nobody is cut off, so the readers of long texts make all others wait. */
-export const blocking = Effect.fnUntraced(function*(sizes: ReadonlyArray<number>, tell: (change: Change) => void) {
+export const blocking = Effect.fnUntraced(function*(sizes: ReadonlyArray<number>, tell: (change: Change) => void, open = requestsOpen) {
   const pauses = Pauses.make()
   const begin = Effect.fnUntraced(function*(dp: number) {
     const scope = yield* Scope.make()
@@ -155,11 +156,11 @@ export const blocking = Effect.fnUntraced(function*(sizes: ReadonlyArray<number>
   yield* Effect.addFinalizer(() => Scope.close(present.scope, Exit.void))
   const admitted = Latch.makeUnsafe(true)
   const idle = Latch.makeUnsafe(true)
-  let open = 0
+  let running = 0
   const count = (by: number) =>
     Effect.sync(() => {
-      open += by
-      if (open === 0) idle.openUnsafe()
+      running += by
+      if (running === 0) idle.openUnsafe()
       else idle.closeUnsafe()
     })
   const stream = (request: Generator.Request) =>
@@ -169,7 +170,7 @@ export const blocking = Effect.fnUntraced(function*(sizes: ReadonlyArray<number>
         Effect.map(() => Stream.ensuring(Stream.suspend(() => present.generator.stream(request)), count(-1)))
       )
     )
-  const load = yield* Load.start({ generator: { stream }, onToken: pauses.token })
+  const load = yield* Load.start({ generator: { stream }, open, onToken: pauses.token })
   const changes: Array<Change> = []
   let from = home
   for (const to of sizes) {

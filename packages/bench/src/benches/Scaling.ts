@@ -8,10 +8,16 @@ import * as Row from "../Row.ts"
 import * as Scalings from "../Scalings.ts"
 
 const { round } = Scalings
-const sizes: Record<Depth.Depth["name"], { readonly elastic: ReadonlyArray<number>; readonly blocking: ReadonlyArray<number> }> = {
+interface Changes {
+  readonly elastic: ReadonlyArray<number>
+  readonly blocking: ReadonlyArray<number>
+  /** Requests at a time. Default 16. */
+  readonly open?: number
+}
+const sizes: Record<Depth.Depth["name"], Changes> = {
   full: { elastic: Array.from({ length: 8 }, () => round).flat(), blocking: [...round, ...round] },
   quick: { elastic: [...round, ...round], blocking: round },
-  smoke: { elastic: [1], blocking: [1] }
+  smoke: { elastic: [1], blocking: [1], open: 4 }
 }
 
 const row = (
@@ -39,10 +45,10 @@ export const Scaling: Bench.Bench = {
   unit: "µs",
   run: (depth, tell = () => {}) =>
     Effect.gen(function*() {
-      const { blocking, elastic } = sizes[depth.name]
+      const { blocking, elastic, open } = sizes[depth.name]
       const say = (change: Scalings.Change) => tell(Scalings.words(change))
-      const { changes, held, recomputed, requests, texts } = yield* Scalings.elastic(elastic, say)
-      const stopped = yield* Scalings.blocking(blocking, say)
+      const { changes, held, recomputed, requests, texts } = yield* Scalings.elastic(elastic, say, undefined, open)
+      const stopped = yield* Scalings.blocking(blocking, say, open)
       const identical = yield* Load.compare(texts)
       tell(`${texts.length} of ${requests} requests completed, ${identical} identical; ${recomputed} tokens computed twice`)
 
