@@ -281,7 +281,7 @@ export interface Options<P extends RpcGroup.Any, D extends string> {
   readonly restore?: ((restarted: Restarted<P, D>) => Effect.Effect<void, unknown>) | undefined
   /** How silent workers are found; `false`: not at all. Workers that are fibers have none. */
   readonly heartbeat?: Heartbeat | false | undefined
-  /** Appears in segment names and errors; letters, digits and `-`. Default: `group`. */
+  /** Appears in segment names and errors; at most 64 letters, digits and `-`. Default: `group`. */
   readonly name?: string | undefined
   /** Time for all workers to load, build their layer and answer. Default: 30 seconds. */
   readonly readyWithin?: Duration.Input | undefined

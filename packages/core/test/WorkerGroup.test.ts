@@ -46,6 +46,25 @@ const blobs = Worker.make(
   }))
 )
 
+class Gives extends RpcGroup.make(
+  Rpc.make("once", { payload: { what: Schema.String }, success: Schema.Any }),
+  Rpc.make("many", { success: Schema.Int, stream: true }).annotate(Worker.Concurrent, true)
+) {}
+/** What the compiler refuses, and code that it does not see may give. */
+const gives = Worker.make(
+  Gives,
+  Gives.toLayer({
+    once: ({ what }): Effect.Effect<unknown> => {
+      if (what === "nothing") return undefined as never
+      if (!what.startsWith("revoked")) return Effect.succeed(what)
+      const { proxy, revoke } = Proxy.revocable({}, {})
+      revoke()
+      return what === "revoked" ? Effect.succeed(proxy) : Effect.as(Effect.yieldNow, proxy)
+    },
+    many: (): Stream.Stream<number> => undefined as never
+  })
+)
+
 class Meets extends RpcGroup.make(
   Rpc.make("meet", { payload: { absent: Schema.Int }, success: Schema.Int, error: CollectiveAborted })
 ) {}
@@ -104,7 +123,10 @@ describe("WorkerGroup", () => {
       ["window.bytes", { window: { bytes: NaN } }],
       ["capacity", { capacity: 1.5 }],
       ["heartbeat.frozen", { heartbeat: { frozen: 0 } }],
-      ["name", { name: "a/b c" }]
+      ["readyWithin", { readyWithin: -1 }],
+      ["name", { name: "a/b c" }],
+      // A doorbell's name is made of it, and has room for so much.
+      ["name", { name: "a".repeat(65) }]
     ] as const
   ) {
     it.effect(`dies of a ${option} that cannot work`, () =>
@@ -114,6 +136,26 @@ describe("WorkerGroup", () => {
         assert(defect instanceof RangeError && defect.message.startsWith(`${option} must`), String(defect))
       }).pipe(Effect.provide(Cluster.layerMemory)))
   }
+
+  it.live("CO-1 CO-9: what a handler gives that is no effect, no stream or not to be looked at fails its call alone", () =>
+    Effect.gen(function*() {
+      const group = yield* WorkerGroup.make(Gives, { mesh, entry: gives })
+      const reasons = yield* Effect.forEach(
+        [
+          group.call.once({ what: "nothing" }),
+          group.call.once({ what: "revoked" }),
+          group.call.once({ what: "revoked later" }),
+          Stream.runCollect(group.stream.many()),
+          Effect.andThen(group.call.once({ what: "revoked" }, { timeout: -Infinity }), Effect.never)
+        ],
+        (call) => Effect.map(Effect.flip(Effect.timeout(call as Effect.Effect<unknown, unknown>, "2 seconds")), String)
+      )
+      assert.match(reasons[0]!, /the handler died: the handler of once gave undefined, not an effect/)
+      for (const each of reasons.slice(1, 3)) assert.match(each, /refused by the worker: the reply cannot be sent: .*revoked/)
+      assert.match(reasons[3]!, /the handler died/)
+      assert.match(reasons[4]!, /the reply cannot be sent|no reply within 0 ms/)
+      assert.deepStrictEqual(yield* group.call.once({ what: "2" }), ["2", "2"])
+    }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
 
   it.live("CO-7: a call that waits for admission can time out and be interrupted, and leaves its place", () =>
     Effect.gen(function*() {

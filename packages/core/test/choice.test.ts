@@ -21,6 +21,13 @@ const start = (supervision: Supervision.Supervision<"dp" | "tp">) =>
 const often = Supervision.restart({ max: 100, per: "1 minute", backoff: 0 })
 const now = { startImmediately: true } as const
 
+describe("restart", () => {
+  it("SU-5: deaths count within some time, or there would be no end to restarts", () => {
+    for (const per of [0, -1, NaN]) assert.throws(() => Supervision.restart({ max: 1, per }), RangeError, "per must be longer than nothing")
+    assert.throws(() => Supervision.restart({ max: 1, per: 1, backoff: -1 }), RangeError, "backoff must not be negative, not -1ms")
+  })
+})
+
 describe("choose", () => {
   it.live("SU-9: the policy may depend on the death", () =>
     Effect.gen(function*() {

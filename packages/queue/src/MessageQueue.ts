@@ -30,7 +30,7 @@ export interface Options {
   readonly capacity?: number | undefined
   /** Where the segment is made: a memory-backed folder, an absolute path. Default `/dev/shm`. */
   readonly folder?: string | undefined
-  /** Part of the segment's name: letters, digits and `-`. Default `queue`. */
+  /** Part of the segment's name: at most 64 letters, digits and `-`. Default `queue`. */
   readonly name?: string | undefined
   /** How long a reader looks for the next message before it sleeps, as of `ShmQueues`. Default 100 microseconds. */
   readonly spin?: Duration.Input | undefined

@@ -149,7 +149,7 @@ export const make = (
     timeout === undefined ? answer : Effect.timeoutOrElse(answer, {
       duration: timeout,
       orElse: () => {
-        stop(new CallTimeout({ millis: Duration.toMillis(timeout) }))
+        stop(new CallTimeout({ millis: Math.max(0, Duration.toMillis(timeout)) }))
         return answer
       }
     })

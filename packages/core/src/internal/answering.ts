@@ -108,17 +108,20 @@ export const make = Effect.fnUntraced(function*(
     rejected(id, `the failure does not fit the protocol: ${issueOf(encoded)}`)
   }
 
+  /** Whose handler the server is calling. */
+  let begun = -1
   const serving = Effect.gen(function*() {
     const { makeNoSerialization } = yield* yield* Streaming
     return yield* makeNoSerialization(protocol as RpcGroup.RpcGroup<any>, {
       disableFatalDefects: true,
       spanAttributes: { "phalanx.rank": self.rank, "phalanx.incarnation": self.incarnation },
       onFromServer: (response) => {
-        if (response._tag !== "Chunk" && response._tag !== "Exit") return Effect.void
-        const id = response.requestId as unknown as number
+        if (response._tag === "ClientEnd") return Effect.void
+        // What a handler gives that is no stream is a defect of nobody's to the server.
+        const id = response._tag === "Defect" ? begun : response.requestId as unknown as number
         const request = running.get(id)
-        if (response._tag === "Exit") {
-          if (request !== undefined) answer(id, request, response.exit)
+        if (response._tag !== "Chunk") {
+          if (request !== undefined) answer(id, request, response._tag === "Exit" ? response.exit : Exit.die(response.defect))
           turn.leave(id)
           return Effect.void
         }
@@ -137,8 +140,11 @@ export const make = Effect.fnUntraced(function*(
   const client = new Rpc.ServerClient(0)
 
   const toServer = (message: FromClient<any>): void => void (server && fork(server.write(0, message)))
-  const serve = (request: Request, payload: unknown, headers: Headers.Headers): void =>
+  const serve = (request: Request, payload: unknown, headers: Headers.Headers): void => {
+    begun = request.id
     toServer({ _tag: "Request", id: request.id as any, tag: request.method as any, payload, headers, ...request.trace })
+    begun = -1
+  }
 
   const follow = (known: Running, fiber: Fiber.Fiber<unknown, unknown>, onExit: (exit: Exit.Exit<unknown, unknown>) => void): void => {
     known.fiber = fiber
@@ -153,18 +159,21 @@ export const make = Effect.fnUntraced(function*(
   const runHandler = (request: Request, known: Running, payload: unknown, headers: Headers.Headers): void => {
     const { id } = request
     const { context, handler, rpc } = known.method
+    let wrapped = false
     let result: any
+    let effect: Effect.Effect<unknown, unknown>
     try {
       result = handler!(payload, { rpc, client, requestId: id, headers, payload })
+      wrapped = typeof result === "object" && result !== null && Rpc.isWrapper(result)
+      effect = wrapped ? result.value : result
+      if (!Effect.isEffect(effect)) throw new TypeError(`the handler of ${request.method} gave ${typeof effect}, not an effect`)
     } catch (defect) {
-      result = Exit.die(defect)
+      effect = Exit.die(defect)
     }
-    const wrapped = Rpc.isWrapper(result)
-    const effect: Effect.Effect<unknown, unknown> = wrapped ? result.value as any : result
     if (wrapped && result.fork) turn.leave(id)
-    const ended = Exit.isExit(effect) && !(effect._tag === "Success" && Deferred.isDeferred(effect.value))
-    if (ended && request.trace === null && !traced) {
-      answer(id, known, effect)
+    const exit = Exit.isExit(effect) && !(effect._tag === "Success" && isDeferred(effect.value)) ? effect : undefined
+    if (exit !== undefined && request.trace === null && !traced) {
+      answer(id, known, exit)
       return turn.leave(id)
     }
     const scope = Scope.makeUnsafe()
@@ -179,8 +188,8 @@ export const make = Effect.fnUntraced(function*(
     )
     follow(known, fiber, (exit) => {
       // A handler may answer later, without its turn, by giving a deferred.
-      if (exit._tag === "Success" && Deferred.isDeferred(exit.value)) {
-        follow(known, fork(Deferred.await(exit.value as Deferred.Deferred<unknown, unknown>)), (late) => answer(id, known, late))
+      if (exit._tag === "Success" && isDeferred(exit.value)) {
+        follow(known, fork(Deferred.await(exit.value)), (late) => answer(id, known, late))
       } else {
         answer(id, known, exit)
       }
@@ -248,5 +257,14 @@ export const make = Effect.fnUntraced(function*(
     ack: (id: number): void => toServer({ _tag: "Ack", requestId: id as any })
   }
 })
+
+/** A value may be one that throws at whoever asks it anything: a proxy that was revoked, say. That is for the codec to tell. */
+const isDeferred = (value: unknown): value is Deferred.Deferred<unknown, unknown> => {
+  try {
+    return Deferred.isDeferred(value)
+  } catch {
+    return false
+  }
+}
 
 const issueOf = (exit: Exit.Exit<unknown, string>): string => exit._tag === "Failure" ? String(Cause.squash(exit.cause)) : ""

@@ -49,17 +49,22 @@ export interface Options {
   readonly window?: { readonly requests?: number | undefined; readonly bytes?: number | undefined } | undefined
 }
 
-const check = ({ capacity, heartbeat, name, window }: Options): void => {
+/** Names of files and processes are made of it, and have limits of their own. */
+const longestName = 64
+
+const check = ({ capacity, heartbeat, name, readyWithin, window }: Options): void => {
   for (const [option, value] of Object.entries({ capacity, "window.requests": window?.requests, "window.bytes": window?.bytes })) {
     if (value !== undefined && (!Number.isInteger(value) || value < 1)) {
       throw new RangeError(`${option} must be a positive integer, not ${value}`)
     }
   }
-  for (const [option, value] of Object.entries(heartbeat || {})) {
-    if (value !== undefined && !(Duration.toMillis(value) > 0)) throw new RangeError(`heartbeat.${option} must be longer than nothing`)
+  const { every, frozen, unresponsive } = heartbeat || {}
+  const durations = { "heartbeat.every": every, "heartbeat.frozen": frozen, "heartbeat.unresponsive": unresponsive, readyWithin }
+  for (const [option, value] of Object.entries(durations)) {
+    if (value !== undefined && !(Duration.toMillis(value) > 0)) throw new RangeError(`${option} must be longer than nothing`)
   }
-  if (name !== undefined && !/^[a-zA-Z\d-]+$/.test(name)) {
-    throw new RangeError(`name must consist of letters, digits and -, not be ${JSON.stringify(name)}`)
+  if (name !== undefined && (!/^[a-zA-Z\d-]+$/.test(name) || name.length > longestName)) {
+    throw new RangeError(`name must consist of letters, digits and -, at most ${longestName}, not be ${JSON.stringify(name)}`)
   }
 }
 

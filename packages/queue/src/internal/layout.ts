@@ -58,6 +58,7 @@ export interface LaneSizes {
 
 const setName = (memory: Memory, word: number, name: string): void => {
   const bytes = new TextEncoder().encode(name)
+  if (bytes.length >= 2 * line) throw new RangeError(`a doorbell's name has at most ${2 * line - 1} bytes: ${name}`)
   memory.write(word * 4, bytes.length, bytes, 0)
 }
 const getName = (memory: Memory, word: number): string => {

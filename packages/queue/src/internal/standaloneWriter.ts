@@ -45,12 +45,12 @@ export const make = Effect.fnUntraced(function*(options: Making) {
   const { machine, poller } = host
   const { readers } = options
   const name = options.name ?? "queue"
-  if (!(Number.isInteger(readers) && readers >= 1 && readers <= 1024) || !/^[A-Za-z0-9-]+$/.test(name)) {
+  if (!(Number.isInteger(readers) && readers >= 1 && readers <= 1024) || !/^[A-Za-z0-9-]{1,64}$/.test(name)) {
     return yield* new QueueError({
       operation: "make queue",
       where: name,
       issue: `${readers} readers, name ${JSON.stringify(name)}`,
-      advice: "Give 1 to 1024 readers, and a name of letters, digits and -"
+      advice: "Give 1 to 1024 readers, and a name of at most 64 letters, digits and -"
     })
   }
   const capacity = powerOfTwo(options.capacity ?? layer.ringBytes)
