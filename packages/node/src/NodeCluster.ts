@@ -10,9 +10,10 @@
 import * as Cluster from "@phalanx/core/Cluster"
 import type { MessageQueues } from "@phalanx/core/MessageQueues"
 import type { QueueError } from "@phalanx/core/QueueError"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
 import * as keepers from "./internal/keepers.ts"
+import * as millis from "./internal/millis.ts"
 import * as print from "./internal/output.ts"
 import * as processes from "./internal/processes.ts"
 import * as registered from "./internal/registered.ts"
@@ -58,13 +59,13 @@ export interface Options {
   readonly registry?: string | undefined
 }
 
-/** Processes of this machine, with these options. */
+/** Processes of this machine, with these options. Throws a `RangeError` for a grace or a lease that cannot be. */
 export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | MessageQueues, QueueError> => {
   const { folder, host, output, port, registry, transport } = options
   const started: processes.Options = {
     queues: { ...(folder === undefined ? {} : { folder }), ...(host === undefined ? {} : { host }) },
     print: output === "ignore" ? undefined : typeof output === "function" ? output : print.inherit,
-    grace: Duration.toMillis(options.grace ?? "2 seconds"),
+    grace: millis.of("grace", options.grace ?? "2 seconds", 0),
     env: options.env ?? {},
     execArgv: options.execArgv ?? [],
     node: options.node ?? process.execPath
@@ -73,7 +74,9 @@ export const layerWith = (options: Options): Layer.Layer<Cluster.Cluster | Messa
   const settings = { folder, host, port }
   const queues = transport === undefined ? transports.layerDefault(settings) : transports.layer(transport, settings)
   const { keeper } = options
-  const kept = keeper === undefined ? undefined : keepers.make({ ...started, lease: Duration.toMillis(keeper.lease ?? "30 seconds") })
+  const kept = keeper === undefined
+    ? undefined
+    : keepers.make({ ...started, lease: millis.of("keeper.lease", keeper.lease ?? "30 seconds", 1) })
   return registered.layer(folder, kept).pipe(
     Layer.provide([cluster, queues, Registry.layerWith({ folder: registry })])
   )

@@ -22,6 +22,7 @@ import * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as adopting from "./internal/adopting.ts"
+import * as Folder from "./internal/folder.ts"
 import * as inquiry from "./internal/inquiry.ts"
 import * as Lock from "./internal/lock.ts"
 import * as records from "./internal/record.ts"
@@ -228,7 +229,7 @@ type Claimed = adopting.Claimed
 
 /** Makes an entry and takes its lock, under another name should a sweeper have taken it for one whose driver is dead. */
 const claim = (folder: string, group: string): Claimed => {
-  Fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
+  Folder.make(folder)
   // Somebody else may have been faster.
   isThere(folder)
   for (let attempt = 0;; attempt++) {

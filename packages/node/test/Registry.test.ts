@@ -252,6 +252,13 @@ describe("a registry that is not this user's own", () => {
       assert.match(blocked, /it is not a folder/)
     }))
 
+  it.runIf(process.platform === "linux")("RE-4: a folder that cannot be made is told, where Node's own way would never end", () => {
+    const folder = new URL("../src/internal/folder.ts", import.meta.url)
+    const program = `import { make } from "${folder}"; try { make("/proc/phalanx/registry") } catch (cause) { console.log(cause.code) }`
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8", timeout: 10_000 })
+    assert.strictEqual(stdout, "ENOENT\n")
+  })
+
   // Root alone may give a folder to somebody else, and mount one.
   if (process.getuid?.() === 0) {
     it.live("RE-4: is refused if it belongs to somebody else", () =>

@@ -85,4 +85,27 @@ describe("a worker that cannot be started is an error that says why, and leaves 
       assert.strictEqual(error.phase, "start")
       assert.match(error.message, /a value of this process cannot be handed to another one\. Give the URL of the module that exports it/)
     }))
+
+  it.live("a port that there cannot be is a QueueError that names it, before there is a process", () =>
+    Effect.gen(function*() {
+      const registry = yield* folder
+      for (const port of [-1, 70_000, 1.5, { first: 5, last: 4 }]) {
+        const error = yield* WorkerGroup.make(Hello, {
+          mesh: Mesh.make({ rank: 1 }),
+          entry: new URL("./fixtures/hello.ts", import.meta.url)
+        }).pipe(
+          Effect.provide(NodeCluster.layerWith({ transport: "tcp", port, registry })),
+          Effect.scoped,
+          Effect.flip
+        )
+        assert.include(error.message, `the port is ${typeof port === "number" ? port : "5 to 4"}`)
+      }
+    }))
+
+  it("CO-10: a time that no timer can wait for is a RangeError, before there is a process", () => {
+    for (const millis of [Infinity, NaN, -1, 2 ** 31]) {
+      assert.throws(() => NodeCluster.layerWith({ grace: millis }), RangeError, "grace must be from 0 to 2147483647 milliseconds")
+      assert.throws(() => NodeCluster.layerWith({ keeper: { lease: millis } }), RangeError, "keeper.lease must be from 1 to")
+    }
+  })
 })

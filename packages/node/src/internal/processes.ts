@@ -42,6 +42,9 @@ export interface Process extends Cluster.Process {
   readonly tell: (line: string) => void
 }
 
+/** Milliseconds that a killed process has to be gone. */
+const patience = 1000
+
 /** Milliseconds that an exit waits for what the process printed last: whoever inherited the pipes may hold them open for ever. */
 const lastWords = 2
 
@@ -73,7 +76,7 @@ const stop = ({ child, end }: Running, grace: number): Effect.Effect<void> =>
     if (hasExited(child)) return resume(Effect.void)
     let timer = setTimeout(() => {
       killGroup(child)
-      timer = setTimeout(() => resume(Effect.void), grace)
+      timer = setTimeout(() => resume(Effect.void), patience)
     }, grace)
     child.once("exit", () => {
       clearTimeout(timer)
@@ -142,6 +145,18 @@ export const make = (
       const { group, rank } = identity
       const recorder = FlightRecording.create(options.queues.folder)
       try {
+        const flight = recorder === undefined ? {} : { flight: flightDescriptor }
+        const kept = options.kept === true ? { kept: true } : {}
+        // What cannot be told is known before there is somebody to tell it to.
+        const setup = WorkerProcess.encode({
+          node,
+          entry: entry.href,
+          grace: options.grace,
+          queues: options.queues,
+          ...flight,
+          ...kept,
+          identity
+        })
         const [file, ...args] = WorkerProcess.command({ identity, node: options.node, execArgv: options.execArgv, parent: process.pid })
         const child = spawn(
           file!,
@@ -161,22 +176,10 @@ export const make = (
           if (child.pid === undefined && recorder !== undefined) closeSync(recorder)
           resume(Effect.fail(failed(cause)))
         })
-        const flight = recorder === undefined ? {} : { flight: flightDescriptor }
-        const kept = options.kept === true ? { kept: true } : {}
         // A worker that is gone is told by its exit.
         child.stdin!.on("error", () => {})
         // Left open: its end tells the worker that the driver is gone.
-        child.stdin!.write(
-          WorkerProcess.encode({
-            node,
-            entry: entry.href,
-            grace: options.grace,
-            queues: options.queues,
-            ...flight,
-            ...kept,
-            identity
-          })
-        )
+        child.stdin!.write(setup)
       } catch (cause) {
         if (recorder !== undefined) closeSync(recorder)
         resume(Effect.fail(failed(cause)))

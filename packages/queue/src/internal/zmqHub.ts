@@ -75,6 +75,14 @@ const numeric = (host: string): Effect.Effect<string, QueueError> =>
 
 const bindTcp = Effect.fnUntraced(function*(socket: Router, resolved: Resolved, host: string) {
   const [first, last] = resolved.ports
+  if (![first, last].every((port) => Number.isInteger(port) && port >= 0 && port <= 65_535) || last < first) {
+    return yield* fail(
+      "bind",
+      host,
+      `the port is ${first === last ? first : `${first} to ${last}`}`,
+      "Give whole numbers from 0 to 65535, the first one first"
+    )
+  }
   const bind = (port: number | string) => {
     const address = `tcp://${bracketed(host)}:${port}`
     return Effect.tryPromise({
