@@ -36,11 +36,11 @@ describe("ranks that are scaled by what they have to do", () => {
         { startImmediately: true }
       )
       const texts = yield* Effect.forEach(
-        Array.from({ length: 12 }, (_, n) => n),
+        Array.from({ length: 8 }, (_, n) => n),
         (n) => Effect.map(generator.generate(Load.request(n)), ({ bytes }): Load.Text => ({ n, bytes: [...bytes] })),
         { concurrency: "unbounded" }
       )
-      assert.strictEqual(yield* Load.compare(texts), 12)
+      assert.strictEqual(yield* Load.compare(texts), 8)
       const [first, ...others] = yield* Fiber.join(changes)
       assert.deepStrictEqual(first, [1, 3, "Success"])
       assert.deepStrictEqual(others.at(-1)!.slice(1), [1, "Success"])

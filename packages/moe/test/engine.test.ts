@@ -9,10 +9,15 @@ import { Alone, make } from "./ranks.ts"
 const text = (value: string) => [0, ...Buffer.from(value)]
 const rows = (slot: number, from: number, tokens: ReadonlyArray<number>) =>
   tokens.map((token, i): Engine.Row => ({ slot, position: from + i, token }))
-const alone = (engine: Engine.Engine, tokens: ReadonlyArray<number>) => {
+/** The logits after each byte of a text, taken in one by one. Computed once a text. */
+const known = new Map<string, ReadonlyArray<Float32Array>>()
+const alone = (engine: Engine.Engine, tokens: ReadonlyArray<number>): ReadonlyArray<Float32Array> => {
+  const before = known.get(tokens.join())
+  if (before !== undefined) return before
   engine.release(99)
   const logits = tokens.map((token, position) => Forward.step(engine, [{ slot: 99, position, token }], [0]).slice())
   engine.release(99)
+  known.set(tokens.join(), logits)
   return logits
 }
 
@@ -73,7 +78,7 @@ layer(Alone.layer)("a row has the same bits", (it) => {
   it.effect("MO-1: computed in plain TypeScript", () =>
     Effect.gen(function*() {
       const oracle = yield* Engine.make({ kernel: Oracle.make, rows: 4, blocks: 1 })
-      const tokens = text("hi\n")
+      const tokens = text("x")
       assert.deepStrictEqual(Forward.prefill(oracle, 0, tokens), alone(yield* Alone, tokens).at(-1))
     }))
 

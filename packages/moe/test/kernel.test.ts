@@ -1,8 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { readFileSync } from "node:fs"
-import { build, target } from "../scripts/kernel.ts"
 import * as Wasm from "../src/internal/kernel.ts"
 import * as Oracle from "../src/internal/oracle.ts"
 
@@ -135,8 +133,4 @@ describe("the WebAssembly kernel has the bits of the TypeScript one", () => {
       assert.isAtMost(Math.abs(floats[8]! - exact), Math.abs(exact) * 2 ** -22)
     }
   })
-})
-
-describe("kernel.wasm", () => {
-  it("is what its source compiles to", async () => assert.isTrue(readFileSync(target).equals(await build())))
 })

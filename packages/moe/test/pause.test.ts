@@ -12,7 +12,7 @@ import { start } from "../../../test/harness/outcome.ts"
 
 const wanted = ["actor", "black hole", "happy", "hack", "river", "moon"].map((word, i) => ({
   prompt: Generator.headword(word),
-  maxTokens: 40,
+  maxTokens: 24,
   sampling: { temperature: i % 2 === 0 ? 0 : 0.7, seed: i }
 }))
 

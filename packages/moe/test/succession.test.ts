@@ -20,7 +20,7 @@ const words = ["actor", "black hole", "blorptastic", "happy", "Zürich", "x", "q
 const wanted = words.map((word, i) => ({
   id: `request ${i}`,
   prompt: Generator.headword(word),
-  maxTokens: 20 + 5 * i,
+  maxTokens: 14 + 3 * i,
   sampling: { temperature: i % 2 === 0 ? 0 : 0.7, seed: i }
 }))
 
@@ -74,7 +74,7 @@ describe("a driver that takes requests over", () => {
             assert.isAtLeast(after.get(known.id)!.written, known.written)
             if (known.state === "ended") assert.deepStrictEqual(after.get(known.id), known)
           }
-          yield* yields(30 + (turns++ * 37) % 100)
+          yield* yields(20 + (turns++ * 37) % 60)
         }
         assert.isAbove(turns, 5)
         assert.deepStrictEqual(yield* texts(generator), expected)

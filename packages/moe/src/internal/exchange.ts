@@ -72,14 +72,20 @@ export const dispatch = (routing: Routing, layout: Layout, normed: Float32Array)
 export const asked = (message: Uint8Array, width: number): Asked => {
   if (message.length === 0) return { slots: new Int32Array(0), experts: new Int32Array(0), vectors: new Float32Array(0) }
   const bytes = aligned(message)
-  const [vectors, count] = new Int32Array(bytes.buffer, bytes.byteOffset, 2) as unknown as [number, number]
+  const sizes = new Int32Array(bytes.buffer, bytes.byteOffset, 2)
+  const [vectors, count] = [sizes[0]!, sizes[1]!]
   if (bytes.length !== 4 * (2 + 2 * count + vectors * width)) {
     throw new RangeError(`a message of ${bytes.length} bytes cannot hold ${vectors} vectors and ${count} pairs`)
   }
   const heads = new Int32Array(bytes.buffer, bytes.byteOffset + 8, 2 * count)
+  const [slots, experts] = [new Int32Array(count), new Int32Array(count)]
+  for (let i = 0; i < count; i++) {
+    slots[i] = heads[2 * i]!
+    experts[i] = heads[2 * i + 1]!
+  }
   return {
-    slots: heads.filter((_, i) => i % 2 === 0),
-    experts: heads.filter((_, i) => i % 2 === 1),
+    slots,
+    experts,
     vectors: new Float32Array(bytes.buffer, bytes.byteOffset + 4 * (2 + 2 * count), vectors * width)
   }
 }
