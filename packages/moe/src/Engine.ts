@@ -161,10 +161,11 @@ export const make = (options: Options = {}): Effect.Effect<Engine, WeightsError,
     const scratch = region(4 * Math.max(width, hidden))
 
     const half = Model.headSize / 2
-    const angle = (i: number) => Math.floor(i / half) * config.rope_theta ** (-(i % half) / half)
+    const turns = Array.from({ length: half }, (_, i) => config.rope_theta ** (-i / half))
     const [cos, sin] = [Math.cos, Math.sin].map((wave) => {
       const at = region(config.context * half)
-      arena.floats().set(Float32Array.from({ length: config.context * half }, (_, i) => wave(angle(i))), at / 4)
+      const table = arena.floats().subarray(at / 4, at / 4 + config.context * half)
+      for (let i = 0; i < table.length; i++) table[i] = wave(Math.floor(i / half) * turns[i % half]!)
       return at
     }) as [number, number]
 
@@ -205,7 +206,11 @@ export const make = (options: Options = {}): Effect.Effect<Engine, WeightsError,
 
     const layers = Array.from({ length: config.n_layers }, (_, n) => n)
     const wanted = options.experts ?? layers.map(() => Placement.resident(rank, config.n_experts, ranks))
-    yield* Effect.forEach(layers, (n) => Effect.forEach(wanted[n] ?? [], (e) => loadExpert(n, e)), { discard: true })
+    for (const layer of layers) {
+      const experts = wanted[layer] ?? []
+      const read = yield* model.experts(layer, experts)
+      read.forEach((bytes, i) => putExpert(layer, experts[i]!, bytes))
+    }
 
     return {
       config,

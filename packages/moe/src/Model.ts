@@ -53,6 +53,8 @@ export interface Model {
   ) => Effect.Effect<Uint8Array, WeightsError>
   /** The bytes of an expert's six tensors, as they lie in the file: `expertBytes(config)` of them. */
   readonly expert: (layer: number, expert: number) => Effect.Effect<Uint8Array, WeightsError>
+  /** The same for several experts of a layer, in their order. Neighbours in the file are read at once. */
+  readonly experts: (layer: number, experts: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Uint8Array>, WeightsError>
 }
 
 /** Size of an expert in the file and in memory. */
@@ -119,6 +121,9 @@ export const open = (location: string | URL): Effect.Effect<Model, WeightsError,
       }
     }
 
+    const nameOf = (layer: number, expert: number) => `layers.${layer}.moe.experts.${expert}`
+    const placeOf = (name: string) => [offsets(`${name}.w1.weight`)[0], offsets(`${name}.w2.scale`)[1]] as const
+
     return {
       config,
       weights,
@@ -128,8 +133,23 @@ export const open = (location: string | URL): Effect.Effect<Model, WeightsError,
         return weights.read(begin + (rows?.from ?? 0) * stride, rows === undefined ? end : begin + rows.to * stride, name)
       },
       expert: (layer, expert) => {
-        const name = `layers.${layer}.moe.experts.${expert}`
-        return weights.read(offsets(`${name}.w1.weight`)[0], offsets(`${name}.w2.scale`)[1], name)
+        const name = nameOf(layer, expert)
+        return weights.read(...placeOf(name), name)
+      },
+      experts: (layer, experts) => {
+        const runs: Array<{ readonly name: string; readonly begin: number; end: number }> = []
+        for (const expert of experts) {
+          const name = nameOf(layer, expert)
+          const [begin, end] = placeOf(name)
+          const last = runs.at(-1)
+          if (last?.end === begin) last.end = end
+          else runs.push({ name, begin, end })
+        }
+        const size = expertBytes(config)
+        return Effect.map(
+          Effect.forEach(runs, ({ begin, end, name }) => weights.read(begin, end, name)),
+          (read) => read.flatMap((bytes) => Array.from({ length: bytes.length / size }, (_, i) => bytes.subarray(i * size, (i + 1) * size)))
+        )
       }
     }
   })
