@@ -6,7 +6,7 @@
  * ```
  *
  * A case starts a group of four of its own and ends it. Where that takes long, `layerShared` beside the layer under test lets cases have the same group one
- * after another, until one of them ends a worker. A case dies with a sentence if the layer breaks
+ * after another: in the order of `cases`, one group is enough for all. A case dies with a sentence if the layer breaks
  * the rule that its label names (`SEMANTICS.md`).
  */
 import * as Effect from "effect/Effect"
@@ -25,7 +25,7 @@ import type { Frame, MessageQueues } from "./MessageQueues.ts"
 /** What a case needs: the layer under test. */
 export type Requirements = Cluster.Cluster | MessageQueues
 
-/** A group of four that cases have one after another. */
+/** A group that cases have one after another. */
 export type Shared = internal.Shared
 
 /** One rule, shown once. */
@@ -35,18 +35,18 @@ export interface Case {
   readonly run: Effect.Effect<void, unknown, Requirements>
 }
 
-/** Lends one group to one case after another; starts another when a case has ended a worker, or has failed. Not for cases that run at once. */
+/** Lends one group to one case after another; starts another when a case has left one that the next cannot have, or has failed. Not for cases that run at once. */
 export const layerShared: Layer.Layer<Shared, never, Requirements> = Layer.effect(internal.Shared, internal.makeShared)
 
 /** The worker's module that the cases use: an entry for clusters that need a URL. */
 export const entry: URL = internal.entry
 
-const of = (name: string, body: internal.Body): Case => ({ name, run: internal.anyGroup(body, "restore") })
-/** A case that ends a worker. */
-const ending = (name: string, body: internal.Body): Case => ({ name, run: internal.anyGroup(body, "end") })
+const of = (name: string, body: internal.Body, use = internal.restoring): Case => ({ name, run: internal.anyGroup(body, use) })
 
 const now = { startImmediately: true } as const
 const ranks = [0, 1, 2, 3]
+/** Open requests that a rank takes of a group that says nothing of it. */
+const window = 64
 /** No call of a case gets this id, and no group this mark. */
 const unused = 1e9
 
@@ -159,28 +159,6 @@ export const cases: ReadonlyArray<Case> = [
       equal(yield* group.call.meet(), ranks.map(() => ranks))
     })
   ),
-  ending(
-    "CO-1: a worker that dies fails its rank's calls with WorkerDied, later ones at once, and the group once",
-    Effect.fnUntraced(function*(group) {
-      const fibers = yield* group.fork.hold({ label: "d" })
-      yield* eventually(group.call.log(), ranks.map(() => ["hold d"]))
-      yield* group.kill(1)
-      const error = yield* Effect.flip(Fiber.join(fibers[1]!))
-      equal([error.rank, error.reason._tag], [1, "WorkerDied"])
-      if (error.reason._tag === "WorkerDied") {
-        equal([error.reason.death, error.reason.method], [{ _tag: "Killed", signal: "SIGKILL" }, "hold"])
-      }
-      const late = yield* Effect.flip(group.failure)
-      equal(late.rank, 1)
-      const told = yield* Stream.runCollect(Stream.take(group.deaths, 1))
-      equal(told.map((died) => died.rank), [1])
-      yield* group.slice({ dp: 1 }).call.open({ label: "d" })
-      yield* group.at(0).call.open({ label: "d" })
-      equal(yield* Fiber.joinAll([fibers[0]!, fibers[2]!, fibers[3]!]), ["d", "d", "d"])
-      equal((yield* Effect.flip(group.call.whoami())).reason._tag, "WorkerDied")
-    })
-  ),
-  ...sizes.map(([name, body]) => ending(name, body)),
   of(
     "CO-2: a rank runs calls in the order made",
     Effect.fnUntraced(function*(group) {
@@ -263,24 +241,23 @@ export const cases: ReadonlyArray<Case> = [
       yield* eventually(Effect.map(group.counters, (counters) => counters.late - before.late), ranks.length)
     })
   ),
-  {
-    name: "CO-7: admission is per rank, in order, and holds back only calls that include the rank",
-    run: internal.alone(
-      { requests: 3 },
-      Effect.fnUntraced(function*(group) {
-        const held = yield* Effect.forkChild(group.at(3).call.hold({ label: "w" }), now)
-        yield* eventually(group.at(3).call.log(), ["hold w"])
-        const waiting = yield* Effect.forEach([1, 2, 3, 4, 5], (n) => Effect.forkChild(group.at(3).call.add({ n }), now))
-        const all = yield* Effect.forkChild(group.call.add({ n: 6 }), now)
-        equal(yield* group.slice({ dp: 0 }).call.add({ n: 1 }), [0, 7])
-        equal(all.pollUnsafe(), undefined)
-        // The window is full: a control frame is not held back by it.
-        yield* Fiber.interrupt(held)
-        equal(yield* Fiber.joinAll(waiting), [3, 9, 18, 30, 45])
-        equal(yield* Fiber.join(all), [0, 6, 12, 63])
-      })
-    )
-  },
+  of(
+    "CO-7: admission is per rank, in order, and holds back only calls that include the rank",
+    Effect.fnUntraced(function*(group) {
+      const held = yield* Effect.forkChild(group.at(3).call.hold({ label: "w" }), now)
+      yield* eventually(group.at(3).call.log(), ["hold w"])
+      const numbers = Array.from({ length: window + 2 }, (_, i) => i)
+      const waiting = yield* Effect.forEach(numbers, (n) => Effect.forkChild(group.at(3).call.add({ n }), now))
+      const all = yield* Effect.forkChild(group.call.add({ n: 6 }), now)
+      equal(yield* group.slice({ dp: 0 }).call.add({ n: 1 }), [0, 7])
+      equal(all.pollUnsafe(), undefined)
+      // The window is full: a control frame is not held back by it.
+      yield* Fiber.interrupt(held)
+      const sums = numbers.map((n) => 3 * (n * (n + 1) / 2))
+      equal(yield* Fiber.joinAll(waiting), sums)
+      equal(yield* Fiber.join(all), [0, 6, 12, sums.at(-1)! + 18])
+    })
+  ),
   of(
     "CO-7: a request larger than a rank's window is refused with both sizes and leaves the rank usable",
     Effect.fnUntraced(function*(group) {
@@ -377,14 +354,39 @@ export const cases: ReadonlyArray<Case> = [
       equal(yield* group.at(1).call.add({ n: 1 }), 1)
     })
   ),
-  ending(
+  ...sizes.map(([name, body, use]) => of(name, body, use)),
+  of(
+    "CO-1: a worker that dies fails its rank's calls with WorkerDied, later ones at once, and the group once",
+    Effect.fnUntraced(function*(group) {
+      const there = group.workers.map(({ rank }) => rank)
+      const fibers = yield* group.fork.hold({ label: "d" })
+      yield* eventually(group.call.log(), there.map(() => ["hold d"]))
+      yield* group.kill(1)
+      const error = yield* Effect.flip(Fiber.join(fibers[1]!))
+      equal([error.rank, error.reason._tag], [1, "WorkerDied"])
+      if (error.reason._tag === "WorkerDied") {
+        equal([error.reason.death, error.reason.method], [{ _tag: "Killed", signal: "SIGKILL" }, "hold"])
+      }
+      const late = yield* Effect.flip(group.failure)
+      equal(late.rank, 1)
+      const told = yield* Stream.runCollect(Stream.take(group.deaths, 1))
+      equal(told.map((died) => died.rank), [1])
+      const others = there.filter((rank) => rank !== 1)
+      for (const rank of others) yield* group.at(rank).call.open({ label: "d" })
+      equal(yield* Fiber.joinAll(others.map((rank) => fibers[rank]!)), others.map(() => "d"))
+      equal((yield* Effect.flip(group.call.whoami())).reason._tag, "WorkerDied")
+    }),
+    { takes: ["new", "grown"], leaves: "bereft" }
+  ),
+  of(
     "CO-9: a malformed frame ends that worker's part alone",
     Effect.fnUntraced(function*(group, tap) {
-      tap.driver.receive(2, ["junk"])
-      const died = yield* Effect.flip(group.failure)
-      equal([died.rank, died.death._tag], [2, "Disconnected"])
-      equal(yield* group.slice({ dp: 0 }).call.add({ n: 1 }), [0, 1])
-      equal(yield* group.at(3).call.add({ n: 1 }), 3)
-    })
+      tap.driver.receive(group.workers[2]!.id, ["junk"])
+      const [died] = yield* Stream.runCollect(Stream.take(Stream.filter(group.deaths, ({ rank }) => rank === 2), 1))
+      equal(died!.death._tag, "Disconnected")
+      for (const rank of [0, 3]) equal(yield* group.at(rank).call.add({ n: 1 }), rank)
+      equal((yield* Effect.flip(group.at(2).call.whoami())).reason._tag, "WorkerDied")
+    }),
+    { takes: ["new", "grown", "bereft"], leaves: undefined }
   )
 ]

@@ -3,29 +3,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type { Body } from "./contractGroup.ts"
+import type { Body, Use } from "./contractGroup.ts"
 import { equal, eventually } from "./expecting.ts"
 
-const ranks = [0, 1, 2, 3]
-
-export const sizes: ReadonlyArray<readonly [name: string, body: Body]> = [
-  [
-    "GR-2, GR-3: grows while it serves, and goes on without any slice of its mesh; who joins meets those that are there before it serves",
-    Effect.fnUntraced(function*(group) {
-      yield* group.call.add({ n: 1 })
-      const grown = yield* group.prepare({ to: { dp: 3 } })
-      equal(yield* group.call.meet(), ranks.map(() => ranks))
-      equal((yield* grown.next.call.meet())[5], [0, 1, 2, 3, 4, 5])
-      equal((yield* grown.all.call.meet()).length, 6)
-      equal(yield* group.call.add({ n: 1 }), [0, 2, 4, 6])
-      yield* grown.commit
-      equal(yield* group.call.add({ n: 0 }), [0, 2, 4, 6, 0, 0])
-      equal(
-        yield* group.call.whoami(),
-        [...ranks, 4, 5].map((rank) => ({ rank, dp: rank >> 1, tp: rank & 1, incarnation: 0, epoch: 1 }))
-      )
-    })
-  ],
+export const sizes: ReadonlyArray<readonly [name: string, body: Body, use: Use]> = [
   [
     "GR-2, GR-5: members that leave end when they have answered; those that stay keep what they are, at new ranks",
     Effect.fnUntraced(function*(group) {
@@ -41,6 +22,29 @@ export const sizes: ReadonlyArray<readonly [name: string, body: Body]> = [
       equal(yield* group.call.add({ n: 1 }), [2, 4])
       equal(yield* group.call.meet(), [[0, 1], [0, 1]])
       equal(group.workers.map(({ id }) => id), [2, 3])
-    })
+    }),
+    { takes: ["new"], leaves: "shrunk" }
+  ],
+  [
+    "GR-2, GR-3: grows while it serves, and goes on without any slice of its mesh; who joins meets those that are there before it serves",
+    Effect.fnUntraced(function*(group) {
+      const before = yield* group.call.whoami()
+      const there = before.map(({ rank }) => rank)
+      const joining = [there.length, there.length + 1]
+      yield* group.call.add({ n: 1 })
+      const grown = yield* group.prepare({ to: { dp: there.length / 2 + 1 } })
+      equal(yield* group.call.meet(), there.map(() => there))
+      equal((yield* grown.next.call.meet()).at(-1), [...there, ...joining])
+      equal((yield* grown.all.call.meet()).length, there.length + 2)
+      equal(yield* group.call.add({ n: 1 }), there.map((rank) => 2 * rank))
+      yield* grown.commit
+      equal(yield* group.call.add({ n: 0 }), [...there.map((rank) => 2 * rank), 0, 0])
+      equal(group.workers.map(({ rank }) => rank), [...there, ...joining])
+      equal(
+        yield* group.call.whoami(),
+        group.workers.map(({ incarnation, rank }) => ({ rank, dp: rank >> 1, tp: rank & 1, incarnation, epoch: before[0]!.epoch + 1 }))
+      )
+    }),
+    { takes: ["new", "shrunk"], leaves: "grown" }
   ]
 ]
