@@ -37,5 +37,5 @@ main(drive({
   // Four run, and two wait.
   requests: 2,
   open: 6,
-  tokens: 80
+  tokens: 40
 }))
