@@ -1,5 +1,5 @@
 /**
- * The first driver: starts two ranks, counts, and changes their number. `node driver.ts FOLDER` goes to four, and kills itself when that is decided and about to begin.
+ * The first driver: starts two ranks, counts, and changes their number. `node driver.ts FOLDER` goes to three, and kills itself when that is decided and about to begin.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
@@ -39,5 +39,5 @@ export const drive = <E>(
 if (import.meta.main) {
   const folder = process.argv[2]!
   const die = Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL")), Effect.never)
-  NodeRuntime.runMain(drive(folder, { to: { rank: 4 } }, operations(folder), (resizable) => ({ ...resizable, commit: () => die })))
+  NodeRuntime.runMain(drive(folder, { to: { rank: 3 } }, operations(folder), (resizable) => ({ ...resizable, commit: () => die })))
 }

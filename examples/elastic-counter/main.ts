@@ -15,7 +15,7 @@ const folder = Effect.acquireRelease(
   (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
 )
 
-/** The first driver, which kills itself when it has decided to go from 2 ranks to 4 and is about to. */
+/** The first driver, which kills itself when it has decided to go from 2 ranks to 3 and is about to. */
 const drive = (folder: string) =>
   Effect.callback<string>((resume) => {
     const args = [join(import.meta.dirname, "driver.ts"), folder]

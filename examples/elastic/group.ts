@@ -3,8 +3,8 @@ import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Elastic from "@phalanx/elastic/Elastic"
 import * as Moe from "@phalanx/moe/Moe"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
-import * as RayCluster from "@phalanx/ray/RayCluster"
-import { Layer } from "effect"
+import type * as RayCluster from "@phalanx/ray/RayCluster"
+import { Effect, Layer } from "effect"
 import { join } from "node:path"
 
 /** The group as every driver of it declares it; `dp` is where it begins. */
@@ -15,11 +15,15 @@ export const options = (dp: number, capacity: number) =>
     entry: Moe.entry()
   }) satisfies WorkerGroup.Options<typeof Moe.Moe, "dp" | "tp">
 
+/** A cluster of Ray's. Only who asks for one loads it. */
+export const ray = (options?: RayCluster.Options) =>
+  Layer.unwrap(Effect.map(Effect.promise(() => import("@phalanx/ray/RayCluster")), ({ layer }) => Layer.orDie(layer(options))))
+
 /** Where a group that outlives its drivers has its workers, its record and its operations: on this machine, or on the Ray cluster that the environment names. */
 export const cluster = (folder: string, kind = "node") => {
   const shared = { registry: join(folder, "registry"), folder, output: "ignore" } as const
   return kind === "ray"
-    ? Layer.orDie(RayCluster.layer({ ...shared, detachedFor: "1 minute" }))
+    ? ray({ ...shared, detachedFor: "1 minute" })
     : NodeCluster.layerWith({ ...shared, keeper: { lease: "1 minute" } })
 }
 export const journalOf = (folder: string): string => join(folder, "journal.sqlite")

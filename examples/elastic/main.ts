@@ -6,8 +6,6 @@ import * as Generator from "@phalanx/moe/Generator"
 import * as Ranks from "@phalanx/moe/Ranks"
 import * as Load from "@phalanx/moe/testing/Load"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
-import * as RayCluster from "@phalanx/ray/RayCluster"
-import * as RayHead from "@phalanx/ray/RayHead"
 import { Console, Effect, Layer, Option } from "effect"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -134,11 +132,12 @@ const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "phalanx-elastic-"))),
   (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
 )
-const cluster = values.cluster === "ray" ? Layer.orDie(RayCluster.layer()) : Layer.orDie(NodeCluster.layer)
+const cluster = values.cluster === "ray" ? group.ray() : Layer.orDie(NodeCluster.layer)
 
 /** A cluster of Ray's that both drivers use; one that is started for the purpose lives as long as this process. */
 const shared = Effect.gen(function*() {
   if (values.cluster !== "ray" || (process.env["RAY_ADDRESS"] ?? "") !== "") return
+  const RayHead = yield* Effect.promise(() => import("@phalanx/ray/RayHead"))
   const { address, token } = yield* RayHead.make()
   Object.assign(process.env, { RAY_ADDRESS: address, RAY_AUTH_TOKEN: token })
 })

@@ -8,7 +8,7 @@ import { Counter } from "./worker.ts"
 
 class Counters extends WorkerGroup.Service<Counters>()("restart/Counters", {
   protocol: Counter,
-  mesh: Mesh.make({ rank: 3 }),
+  mesh: Mesh.make({ rank: 2 }),
   entry: new URL("./worker.ts", import.meta.url),
   supervision: Supervision.restart({ max: 3, per: "1 minute" }),
   restore: ({ actor, died, group, survivors }) =>

@@ -134,7 +134,9 @@ describe("phalanx generate in a pipe", () => {
         "hack",
         "--json",
         "--ranks",
-        "1"
+        "1",
+        "--max-tokens",
+        "40"
       ], {
         stdio: ["ignore", "pipe", "inherit"]
       })
