@@ -20,7 +20,7 @@ export const failing = (reason: Ref.Ref<Option.Option<JournalError["reason"]>>) 
             onSome: (reason) => Effect.fail(new JournalError({ operation: "write", reason, issue: "no room", advice: "Make room" }))
           })
         )
-      const { begin, cancel, clock, close, decide, end, interrupt, open, recordActivity, recordDeferred, ...reads } = journal
+      const { begin, cancel, clock, close, decide, end, forget, interrupt, open, recordActivity, recordDeferred, ...reads } = journal
       return Journal.Journal.of({
         ...reads,
         begin: or(begin),
@@ -29,6 +29,7 @@ export const failing = (reason: Ref.Ref<Option.Option<JournalError["reason"]>>) 
         close: or(close),
         decide: or(decide),
         end: or(end),
+        forget: or(forget),
         interrupt: or(interrupt),
         open: or(open),
         recordActivity: or(recordActivity),

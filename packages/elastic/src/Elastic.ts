@@ -48,6 +48,11 @@ export class Elastic extends Context.Service<Elastic, {
    * nothing. The caller sees to it that no other process drives the group.
    */
   readonly adopt: (group: Resizable["Service"]) => Effect.Effect<Option.Option<Scaled>, ScaleFailed | JournalError>
+  /**
+   * Forgets operations that ended longer ago than that, and answers how many they were; without it a journal grows for ever. Their names are free again: whoever asks for one of them later begins another
+   * operation. Lines that cannot be read stay.
+   */
+  readonly forget: (age: Duration.Input) => Effect.Effect<number, JournalError>
 }>()("@phalanx/elastic/Elastic") {}
 
 /** See `Elastic`. */
@@ -60,6 +65,8 @@ export const progress = (operation: string) => Stream.unwrap(Effect.map(Elastic,
 export const cancel = (operation: string) => Effect.flatMap(Elastic, (elastic) => elastic.cancel(operation))
 /** See `Elastic`. */
 export const adopt = (group: Resizable["Service"]) => Effect.flatMap(Elastic, (elastic) => elastic.adopt(group))
+/** See `Elastic`. */
+export const forget = (age: Duration.Input) => Effect.flatMap(Elastic, (elastic) => elastic.forget(age))
 
 /** Operations over a journal. */
 export const layer: Layer.Layer<Elastic, never, Journal.Journal> = Layer.effect(Elastic, Effect.map(Operations.make, Elastic.of)).pipe(

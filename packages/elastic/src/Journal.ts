@@ -4,6 +4,7 @@
  * Every write is one statement or one transaction. Each says what stands there afterwards, and writing the same again changes nothing, so that a process that was
  * killed right before or right after a write can be followed by one that writes it again.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -82,8 +83,12 @@ export class Journal extends Context.Service<Journal, {
   readonly decide: (id: string) => Effect.Effect<Operation, JournalError>
   /** Calls an operation off, unless it is `committing`; how it stands then. */
   readonly cancel: (id: string) => Effect.Effect<Operation, JournalError>
-  /** Ends an operation; the first outcome counts. */
+  /** Ends an operation; the first outcome counts, and when that was. */
   readonly close: (id: string, outcome: string) => Effect.Effect<void, JournalError>
+  /** Operations that ended before a time, the oldest first. */
+  readonly ended: (before: number) => Effect.Effect<ReadonlyArray<Operation>, JournalError>
+  /** Forgets an operation, and the execution that it was, with all that belongs to it, unless it has not ended; whether it did. */
+  readonly forget: (operation: string, execution: string) => Effect.Effect<boolean, JournalError>
 }>()("@phalanx/elastic/Journal") {}
 
 /** Names something within an execution. */
@@ -257,7 +262,31 @@ const make = Effect.gen(function*() {
     close: (id, outcome) =>
       as(
         `end the operation ${id}`,
-        Effect.asVoid(sql`UPDATE phalanx_operations SET state = 'ended', outcome = ${outcome} WHERE id = ${id} AND state <> 'ended'`)
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          Effect.asVoid(
+            sql`UPDATE phalanx_operations SET state = 'ended', outcome = ${outcome}, ended = ${now} WHERE id = ${id} AND state <> 'ended'`
+          ))
+      ),
+    ended: (before) =>
+      as(
+        "read the operations that have ended",
+        Effect.map(
+          sql<OperationRow>`SELECT * FROM phalanx_operations WHERE state = 'ended' AND ended < ${before} ORDER BY ended`,
+          (rows) => rows.map(fromOperationRow)
+        )
+      ),
+    forget: (id, execution) =>
+      as(
+        `forget the operation ${id}`,
+        sql.withTransaction(Effect.gen(function*() {
+          const gone = yield* sql`DELETE FROM phalanx_operations WHERE id = ${id} AND state = 'ended' RETURNING id`
+          if (gone.length === 0) return false
+          for (const table of ["phalanx_activities", "phalanx_deferreds", "phalanx_clocks"]) {
+            yield* sql`DELETE FROM ${sql(table)} WHERE execution = ${execution}`
+          }
+          yield* sql`DELETE FROM phalanx_executions WHERE id = ${execution}`
+          return true
+        }))
       )
   })
 })

@@ -108,6 +108,7 @@ const instant = Layer.succeed(Elastic.Elastic)({
     }).pipe(Effect.orDie),
   adopt: () => Effect.die("unused"),
   cancel: () => Effect.die("unused"),
+  forget: () => Effect.die("unused"),
   progress: () => Stream.die("unused"),
   status: () => Effect.die("unused")
 })

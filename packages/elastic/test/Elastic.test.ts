@@ -7,6 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as SqlClient from "effect/sql/SqlClient"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Elastic from "../src/Elastic.ts"
@@ -262,6 +263,44 @@ describe("an operation", () => {
       assert.strictEqual(failed.message, "a failed in commit: the group has failed. Try something else; the group has failed")
       assert.isTrue(failed._tag === "ScaleFailed" && failed.committed)
     }).pipe(Effect.provide(layer)))
+})
+
+describe("operations that have ended", () => {
+  it.effect("WF-12: are kept until they are forgotten by their age, with all that was written of them; then their names are free", () =>
+    Effect.gen(function*() {
+      const latch = yield* Deferred.make<void>()
+      const entered = { now: false }
+      const [{ group }, waiting] = [told(), told(stopIn("copy", latch, entered), "another")]
+      const to = (dp: number, operation: string) => Elastic.scale(group, { to: { dp, tp: 1 }, operation })
+      const running = yield* Effect.forkChild(Elastic.scale(waiting.group, { ...four, operation: "runs" }), { startImmediately: true })
+      yield* waitFor(() => entered.now)
+      yield* to(4, "old")
+      yield* TestClock.adjust("20 days")
+      const { epoch } = (yield* to(3, "young")).to
+      yield* TestClock.adjust("20 days")
+      assert.deepStrictEqual([yield* Elastic.forget("50 days"), yield* Elastic.forget("Infinity")], [0, 0])
+      assert.deepStrictEqual([yield* Elastic.forget("30 days"), yield* Elastic.forget("30 days")], [1, 0])
+      assert.strictEqual((yield* Effect.flip(Elastic.status("old")))._tag, "OperationNotFound")
+      assert.deepInclude(yield* Elastic.status("young"), { state: "done" })
+      assert.deepInclude(yield* to(2, "old"), { changed: true, to: { epoch: epoch + 1, shape: { dp: 2, tp: 1 }, members: [0, 1] } })
+      // What has not ended is none of these.
+      yield* TestClock.adjust("1 day")
+      assert.strictEqual(yield* Elastic.forget(0), 2)
+      const sql = yield* SqlClient.SqlClient
+      const rows = Effect.forEach(
+        ["operations", "executions", "activities"],
+        (table) => Effect.map(sql`SELECT * FROM ${sql(`phalanx_${table}`)}`, ({ length }) => length)
+      )
+      // Of which two steps are done.
+      assert.deepStrictEqual(yield* rows, [1, 1, 2])
+      yield* Deferred.succeed(latch, undefined)
+      assert.isTrue((yield* Fiber.join(running)).changed)
+      yield* TestClock.adjust("1 day")
+      assert.strictEqual(yield* Elastic.forget("1 hour"), 1)
+      assert.deepStrictEqual(yield* rows, [0, 0, 0])
+    }).pipe(
+      Effect.provide(Elastic.layer.pipe(Layer.provideMerge(Journal.layer), Layer.provideMerge(Sqlite.layer({ filename: ":memory:" }))))
+    ))
 })
 
 describe("an operation in words", () => {

@@ -1,5 +1,6 @@
 /** What an engine over a journal has to do, on any database. Each process of a case is a life: the layers are built, something is done, they are closed. */
 import { assert } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -221,6 +222,37 @@ export const cases: ReadonlyArray<Case> = [
       assert.isTrue(Exit.hasInterrupts(exit))
       assert.deepStrictEqual(done, ["undo one"])
     })],
+
+  [
+    "WF-12: an operation that has ended is forgotten with all that is written of its execution, and one that has not is not",
+    (sql) =>
+      Effect.gen(function*() {
+        const { life } = make(sql, () => Effect.succeed(""))
+        yield* life(Effect.gen(function*() {
+          const journal = yield* Journal.Journal
+          const [key, now] = [{ execution: "run", name: "one", attempt: 1 }, yield* Clock.currentTimeMillis]
+          yield* journal.open({ id: "gone", group: "group", request: "{}" })
+          yield* journal.begin({ id: "run", workflow: "Gone", payload: "{}" })
+          yield* journal.recordActivity(key, "{}")
+          yield* journal.recordDeferred(key, "{}")
+          yield* journal.clock(key, 7)
+          assert.isFalse(yield* journal.forget("gone", "run"))
+          assert.isTrue(Option.isSome(yield* journal.execution("run")))
+          yield* journal.close("gone", "{}")
+          assert.deepStrictEqual(yield* journal.ended(now), [])
+          assert.deepStrictEqual((yield* journal.ended(now + 1)).map(({ id }) => id), ["gone"])
+          assert.isTrue(yield* journal.forget("gone", "run"))
+          const left = yield* Effect.all([
+            journal.operation("gone"),
+            journal.execution("run"),
+            journal.activity(key),
+            journal.deferred(key)
+          ])
+          assert.isTrue(left.every((one) => one._tag === "None"))
+          assert.strictEqual(yield* journal.clock(key, 8), 8)
+        }))
+      })
+  ],
 
   ["a workflow that is executed by a workflow, or not registered, is a defect that says so", (sql) =>
     Effect.gen(function*() {

@@ -1,4 +1,5 @@
 /** The tables of a journal, version by version. What has been released does not change; what is new comes after it. */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
@@ -50,5 +51,12 @@ export const migrations = Migrator.fromRecord({
       outcome TEXT
     )`
     yield* sql`CREATE UNIQUE INDEX phalanx_operations_unended ON phalanx_operations (group_id) WHERE state <> 'ended'`
+  }),
+  "0003_endings": Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`ALTER TABLE phalanx_operations ADD COLUMN ended BIGINT`
+    // When it was, nobody knows: not later than now.
+    yield* sql`UPDATE phalanx_operations SET ended = ${yield* Clock.currentTimeMillis} WHERE state = 'ended'`
+    yield* sql`CREATE INDEX phalanx_operations_ended ON phalanx_operations (ended)`
   })
 })

@@ -161,7 +161,8 @@ export const make = Effect.gen(function*() {
       from: yield* group.serving,
       began,
       deadline: deadline === undefined ? null : Math.round(began + Duration.toMillis(deadline)),
-      driver
+      driver,
+      key: globalThis.crypto.randomUUID()
     }
     const asked = yield* Effect.orDie(Schema.encodeEffect(payloads)(payload))
     // Between the journal's line and the run nobody may be interrupted: it would be an operation that nobody runs.
@@ -262,6 +263,16 @@ export const make = Effect.gen(function*() {
           return Option.some(yield* start(payload, group, true))
         })),
         (run) => Effect.transposeOption(Option.map(run, ({ ended }) => Deferred.await(ended)))
-      )
+      ),
+    forget: Effect.fnUntraced(function*(age: Duration.Input) {
+      const before = Math.max(0, Math.floor((yield* Clock.currentTimeMillis) - Duration.toMillis(age)))
+      let forgotten = 0
+      for (const { id, request } of yield* journal.ended(before)) {
+        const payload = yield* Effect.option(read(payloads, request, `the operation ${id}`))
+        if (Option.isNone(payload)) continue
+        if (yield* journal.forget(id, yield* Scaling.Scale.executionId(payload.value))) forgotten++
+      }
+      return forgotten
+    })
   }
 })

@@ -26,7 +26,9 @@ export const Payload = Schema.Struct({
   deadline: Schema.NullOr(Schema.Int),
   began: Schema.Int,
   /** Names the process that has begun it. */
-  driver: Schema.String
+  driver: Schema.String,
+  /** Tells it from one of the same name that was forgotten. Journals of before that was possible have none. */
+  key: Schema.optionalKey(Schema.String)
 })
 export type Payload = typeof Payload.Type
 
@@ -45,7 +47,7 @@ export const Scale = Workflow.make("phalanx/Scale", {
   payload: Payload,
   success: Scaled,
   error: ScaleFailed,
-  idempotencyKey: ({ operation }) => operation
+  idempotencyKey: ({ key, operation }) => key ?? operation
 })
 
 /** What a step leaves in the journal. */

@@ -69,7 +69,10 @@ export const make = (draw: Draw.Draw, at: (point: `before ${number}` | `after ${
     decide: (id) => write(() => change(id, ({ cancelled, state }) => state === "preparing" && !cancelled, { state: "committing" })),
     cancel: (id) => write(() => change(id, ({ state }) => state === "preparing", { cancelled: true })),
     close: (id, outcome) =>
-      write(() => void change(id, ({ state }) => state !== "ended", { state: "ended", outcome: Option.some(outcome) }))
+      write(() => void change(id, ({ state }) => state !== "ended", { state: "ended", outcome: Option.some(outcome) })),
+    // No driver of a simulation asks for it.
+    ended: () => Effect.succeed([]),
+    forget: () => Effect.succeed(false)
   }
   return { service, operations, writes: () => writes }
 }
