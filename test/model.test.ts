@@ -14,7 +14,7 @@ describe("the model, in processes", () => {
     Effect.gen(function*() {
       const of = (dp: number, chunk: number) => Effect.scoped(Effect.flatMap(start(dp), (ranks) => outcome(ranks, chunk)))
       const memory = yield* Effect.provide(of(1, 32), Cluster.layerMemory)
-      const shm = yield* Effect.provide(of(4, 7), NodeCluster.layerWith({ transport: "shm" }))
+      const shm = yield* Effect.provide(of(2, 7), NodeCluster.layerWith({ transport: "shm" }))
       const tcp = yield* Effect.provide(of(2, 32), NodeCluster.layerWith({ transport: "tcp" }))
       assert.deepStrictEqual(shm, memory)
       assert.deepStrictEqual(tcp, memory)
@@ -23,11 +23,11 @@ describe("the model, in processes", () => {
   it.live("MO-4: ranks read their own weights, and the driver reads none", () =>
     Effect.gen(function*() {
       const before = read()
-      const ranks = yield* start(4)
+      const ranks = yield* start(2)
       const generator = yield* Generator.make({ ranks })
       yield* Effect.forEach(mixed.slice(0, 4), generator.generate, { concurrency: "unbounded" })
       const described = yield* ranks.call.describe()
-      assert.strictEqual(new Set(described.map(({ pid }) => pid)).size, 4)
+      assert.strictEqual(new Set(described.map(({ pid }) => pid)).size, 2)
       for (const { bytesRead } of described) assert.isAbove(bytesRead, 4_000_000)
       assert.isBelow(read() - before, 2_000_000)
     }).pipe(Effect.scoped, Effect.provide(NodeCluster.layer)))
