@@ -13,11 +13,27 @@ const cacheFolder = (folder) => {
 const folder = cacheFolder(import.meta.dirname)
 if (folder !== undefined) enableCompileCache(folder)
 
-// The modules of Effect import each other 2,000 times, which Node's resolver takes 170 ms to follow. They do so by plain relative paths.
+// The modules of Effect import each other 2,000 times, which Node's resolver takes 170 ms to follow. They do so by plain relative paths, and so do Phalanx's.
 const effect = new URL(".", import.meta.resolve("effect/Effect")).href
+const phalanx = new URL("../../..", import.meta.url).href
+// What a package's name means is the same for all modules of a folder.
+const found = new Map()
 registerHooks({
-  resolve: (specifier, context, next) =>
-    specifier.startsWith(".") && context.parentURL?.startsWith(effect)
-      ? { url: new URL(specifier, context.parentURL).href, format: "module", shortCircuit: true }
-      : next(specifier, context)
+  resolve: (specifier, context, next) => {
+    const { conditions, parentURL } = context
+    if (parentURL === undefined || !conditions.includes("import")) return next(specifier, context)
+    if (specifier.startsWith(".")) {
+      const format = parentURL.startsWith(effect)
+        ? "module"
+        : parentURL.startsWith(phalanx) && specifier.endsWith(".ts")
+        ? "module-typescript"
+        : undefined
+      return format === undefined ? next(specifier, context) : { url: new URL(specifier, parentURL).href, format, shortCircuit: true }
+    }
+    if (!/^[@a-z][^:]*$/i.test(specifier)) return next(specifier, context)
+    const key = `${parentURL.slice(0, parentURL.lastIndexOf("/"))} ${specifier}`
+    let known = found.get(key)
+    if (known === undefined) found.set(key, known = next(specifier, context))
+    return { url: known.url, format: known.format, shortCircuit: true }
+  }
 })
