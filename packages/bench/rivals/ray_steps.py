@@ -1,8 +1,9 @@
 """Steps of a group by one call of a Ray actor for each rank, as executors on Ray did them before message queues.
 
-An actor hands what it gets to its rank's worker, at a socket, and the answer back. Standard input brings a letter, a length and bytes: `S` has all ranks make a step,
+An actor hands what it gets to its rank's worker by a ring in shared memory, and the answer back by another (`ring.py`). Standard input brings a letter, a length and bytes: `S` has all ranks make a step,
 and their answers follow, in the order of steps; `B` times that many fan-outs of 256 bytes to the same actors, which answer at once, and answers with the
-times in microseconds. A dot is said when all actors are connected. The end of standard input is the end. Arguments: the word `phalanx`, the cluster's address, the sockets.
+times in microseconds. A dot is said when all actors are connected. The end of standard input is the end. Arguments: the word `phalanx`, the cluster's address, for each rank a file
+that tells of its rings.
 """
 import asyncio
 import collections
@@ -19,26 +20,32 @@ os.dup2(2, 1)
 
 import ray  # noqa: E402  (what it prints at its import belongs to standard error)
 
+import ring  # noqa: E402
+
 
 @ray.remote(num_cpus=0)
 class Rank:
     async def connect(self, path):
-        self.waiting = collections.deque()
-        reader, self.writer = await asyncio.open_unix_connection(path)
-        self.reading = asyncio.ensure_future(self.read(reader))
+        with open(path) as file:
+            told = json.load(file)
+        self.waiting, self.is_gone = collections.deque(), False
+        self.asked, self.answers = ring.Writer(told["asked"]), ring.Reader(told["answers"])
+        loop = asyncio.get_running_loop()
+        self.answers.listen(loop, lambda data: self.waiting.popleft().set_result(data), self.end)
+        # A worker that is killed closes nothing.
+        worker = os.pidfd_open(self.asked.load(self.asked.at.pid))
+        loop.add_reader(worker, lambda: (loop.remove_reader(worker), self.end()))
 
-    async def read(self, reader):
-        try:
-            while True:
-                (length,) = struct.unpack("<I", await reader.readexactly(4))
-                self.waiting.popleft().set_result(await reader.readexactly(length))
-        finally:
-            for answer in self.waiting:
-                answer.set_exception(ConnectionError("the worker is gone"))
+    def end(self):
+        self.is_gone = True
+        while self.waiting:
+            self.waiting.popleft().set_exception(ConnectionError("the worker is gone"))
 
     async def step(self, data):
+        if self.is_gone:
+            raise ConnectionError("the worker is gone")
         # Written before anything is waited for, so that steps reach the worker in the order of the calls, and one may wait there for the one before it.
-        self.writer.write(struct.pack("<I", len(data)) + data)
+        self.asked.publish(data)
         answer = asyncio.get_running_loop().create_future()
         self.waiting.append(answer)
         return await answer

@@ -1,9 +1,44 @@
 import { assert, it } from "@effect/vitest"
+import * as MessageQueue from "@phalanx/queue/MessageQueue"
 import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import { randomBytes, randomInt } from "node:crypto"
+import { readdirSync } from "node:fs"
+import { setTimeout } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
 import { describe, head } from "../../../test/harness/ray.ts"
 import * as ControlPlane from "../src/ray/ControlPlane.ts"
 import * as RayScalings from "../src/ray/RayScalings.ts"
 import * as Table from "../src/ray/Table.ts"
+
+const ringEcho = fileURLToPath(new URL("./fixtures/ringEcho.py", import.meta.url))
+
+describe("the ring in Python", () => {
+  it.live("gives back every frame byte for byte, whichever end sleeps, hears of the end and leaves nothing", () =>
+    Effect.gen(function*() {
+      const handles = yield* Effect.scoped(Effect.gen(function*() {
+        const queue = MessageQueue.make({ readers: 1, capacity: 4096, name: "echo", spin: "20 micros" })
+        const asked = yield* queue
+        const { handle } = yield* queue
+        const answers = yield* MessageQueue.attach(handle, 0)
+        const told = (handle: MessageQueue.Handle) => ({ handle, places: MessageQueue.places(handle, 0) })
+        const argument = JSON.stringify({ asked: told(asked.handle), answers: told(handle) })
+        const child = spawn("python3", [ringEcho, argument], { stdio: "inherit" })
+        const exit = new Promise<number | null>((resume) => child.once("exit", resume))
+        // So few at once that what is under way fits into either ring, which they go round dozens of times.
+        for (let round = 0; round < 150; round++) {
+          const frames = Array.from({ length: randomInt(1, 5) }, () => randomBytes(randomInt(0, 500)))
+          for (const frame of frames) yield* asked.publishBytes(frame)
+          for (const frame of frames) assert.deepStrictEqual(Buffer.from(yield* answers.takeBytes), frame)
+          if (round % 8 === 0) yield* Effect.promise(() => setTimeout(randomInt(0, 2)))
+        }
+        yield* asked.close
+        assert.strictEqual(yield* Effect.promise(() => exit), 0)
+        return [asked.handle, handle]
+      }))
+      for (const { folder, segment } of handles) assert.isFalse(readdirSync(folder).some((file) => file.startsWith(segment)))
+    }), 20_000)
+})
 
 describe("a bench on Ray", () => {
   it.live(

@@ -16,11 +16,12 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { Handle, QueueClosed, QueueTimeout } from "./internal/standalone.ts"
+import type { Handle, Places, QueueClosed, QueueTimeout } from "./internal/standalone.ts"
+import * as standalone from "./internal/standalone.ts"
 import * as standaloneReader from "./internal/standaloneReader.ts"
 import * as standaloneWriter from "./internal/standaloneWriter.ts"
 
-export { Behind, Handle, QueueClosed, QueueTimeout } from "./internal/standalone.ts"
+export { Behind, Handle, type Places, QueueClosed, QueueTimeout } from "./internal/standalone.ts"
 
 /** What a queue is made with. */
 export interface Options {
@@ -75,3 +76,6 @@ export const make: (options: Options) => Effect.Effect<Writer, QueueError, Scope
 
 /** Attaches as one of the readers, each of which attaches once. Fails with `QueueError` if the handle does not fit or the queue is gone. */
 export const attach: (handle: unknown, reader: number) => Effect.Effect<Reader, QueueError, Scope.Scope> = standaloneReader.attach
+
+/** Where the writer and this reader find what they share, for an end in another language, which keeps to `WIRE.md`: plain data, to go with the handle. */
+export const places: (handle: Handle, reader: number) => Places = standalone.places

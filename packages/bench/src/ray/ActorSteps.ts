@@ -13,16 +13,16 @@ import * as Pieces from "./Pieces.ts"
 
 const script = fileURLToPath(new URL("../../rivals/ray_steps.py", import.meta.url))
 
-/** Where the actors are to be, and the socket of each rank's worker. */
+/** Where the actors are to be, and for each rank the file in which its worker tells of its rings. */
 export interface Options extends Foreign.Options {
-  readonly sockets: ReadonlyArray<string>
+  readonly rings: ReadonlyArray<string>
 }
 
 const failed = (issue: string) => new SystemFailed({ system: "actor calls", issue })
 
 /** Starts the actors; they are gone when the scope ends. */
-export const make = Effect.fn("ActorSteps.make")(function*({ sockets, ...options }: Options) {
-  const child = yield* Foreign.start(script, options, sockets)
+export const make = Effect.fn("ActorSteps.make")(function*({ rings, ...options }: Options) {
+  const child = yield* Foreign.start(script, options, rings)
   child.stdin.on("error", () => {})
   yield* Effect.callback<void, SystemFailed>((resume) => {
     child.stdout.once("data", () => resume(Effect.void))
@@ -50,7 +50,7 @@ export const make = Effect.fn("ActorSteps.make")(function*({ sockets, ...options
   const step = (plan: Plan): Effect.Effect<ReadonlyArray<StepReply>> =>
     Effect.suspend(() => {
       const bytes = serialize(plan)
-      return Effect.map(ask("S", bytes.length, bytes, sockets.length), (replies) => replies.map((reply) => deserialize(reply)))
+      return Effect.map(ask("S", bytes.length, bytes, rings.length), (replies) => replies.map((reply) => deserialize(reply)))
     })
   return {
     /** The same ranks, but for their steps. */

@@ -14,7 +14,6 @@ import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Bench from "../Bench.ts"
 import { SystemFailed } from "../Driver.ts"
@@ -73,9 +72,9 @@ const batch = (generator: Generator.Generator["Service"], tokens: number) =>
     { concurrency: "unbounded" }
   )
 
-/** A folder for sockets, gone with the scope. */
+/** A folder for the actors' rings, gone with the scope. */
 const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "phalanx-steps-"))),
+  Effect.sync(() => mkdtempSync("/dev/shm/phalanx-steps-")),
   (path) => Effect.sync(() => rmSync(path, { recursive: true }))
 )
 
@@ -91,13 +90,13 @@ export const run = Effect.fn("ControlPlane.run")(
     const rayGroup = yield* Effect.provideContext(group(ranks, Moe.entry()), onRay)
     const ready = performance.now() - began
 
-    const sockets = yield* folder
-    const entry = new URL("../workers/socketWorker.ts", import.meta.url)
-    const behind = yield* Effect.provide(group(ranks, entry), NodeCluster.layerWith({ env: { PHALANX_STEP_SOCKETS: sockets } }))
+    const rings = yield* folder
+    const entry = new URL("../workers/ringWorker.ts", import.meta.url)
+    const behind = yield* Effect.provide(group(ranks, entry), NodeCluster.layerWith({ env: { PHALANX_STEP_RINGS: rings } }))
     const actors = yield* ActorSteps.make({
       ...head,
       python,
-      sockets: Array.from({ length: ranks }, (_, rank) => join(sockets, String(rank)))
+      rings: Array.from({ length: ranks }, (_, rank) => join(rings, String(rank)))
     })
 
     const generators = {

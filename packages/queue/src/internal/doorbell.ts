@@ -88,7 +88,7 @@ export const find = (folder: string, name: string): Bell => {
  * rings before it takes the word down, so that nothing is lost if it dies or is stopped in between; and as no sleep has the number of
  * another, it cannot take down the word of a later one.
  */
-const countBits = 12
+export const countBits = 12
 const mostCounted = (1 << countBits) - 1
 
 /** For how many messages somebody sleeps whose parked word holds this; 0: nobody does. */

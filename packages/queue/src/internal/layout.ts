@@ -106,15 +106,22 @@ export const queue = {
   /** 0 until all readers have attached, then 1; 2 once the writer has closed the queue. */
   phase: wordOf(2),
   bytes: (readers: number, capacity: number): number => queueData(readers) + capacity,
-  ring: (memory: Memory, readers: number, capacity: number): Ring =>
-    new Ring(memory, { written: wordOf(3), wantsRoom: wordOf(4), data: queueData(readers), capacity, tags: 2 }),
+  geometry: (readers: number, capacity: number): Geometry => ({
+    written: wordOf(3),
+    wantsRoom: wordOf(4),
+    data: queueData(readers),
+    capacity,
+    tags: 2
+  }),
+  ring: (memory: Memory, readers: number, capacity: number): Ring => new Ring(memory, queue.geometry(readers, capacity)),
   /** One of `State`. */
   state: (reader: number): number => readerWord(reader, 0),
   parked: (reader: number): number => readerWord(reader, 1),
   consumed: (reader: number): number => readerWord(reader, 2),
   pid: (reader: number): number => readerWord(reader, 0) + 1,
-  setBell: (memory: Memory, reader: number, name: string): void => setName(memory, readerWord(reader, 3), name),
-  bell: (memory: Memory, reader: number): string => getName(memory, readerWord(reader, 3))
+  bellName: (reader: number): number => readerWord(reader, 3),
+  setBell: (memory: Memory, reader: number, name: string): void => setName(memory, queue.bellName(reader), name),
+  bell: (memory: Memory, reader: number): string => getName(memory, queue.bellName(reader))
 }
 
 /** Marks a segment as ours. */

@@ -21,8 +21,10 @@ import type { Memory, Word } from "./memory.ts"
 /** The lowest bit of a consumed word: what follows comes by the reader's private lane. */
 export const LAPPED = 1
 
-const seal = 0x50484c58
-const headerWords = 4
+/** A header's check has it, so that zeros are none. */
+export const seal = 0x50484c58
+/** Words of a header before its tags. */
+export const headerWords = 4
 
 export interface Geometry {
   /** Index of the word that holds the writer's position. */
