@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { randomBytes, randomInt } from "node:crypto"
 import { readdirSync } from "node:fs"
-import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { describe, head } from "../../../test/harness/ray.ts"
 import * as ControlPlane from "../src/ray/ControlPlane.ts"
@@ -30,7 +29,6 @@ describe("the ring in Python", () => {
           const frames = Array.from({ length: randomInt(1, 5) }, () => randomBytes(randomInt(0, 500)))
           for (const frame of frames) yield* asked.publishBytes(frame)
           for (const frame of frames) assert.deepStrictEqual(Buffer.from(yield* answers.takeBytes), frame)
-          if (round % 8 === 0) yield* Effect.promise(() => setTimeout(randomInt(0, 2)))
         }
         yield* asked.close
         assert.strictEqual(yield* Effect.promise(() => exit), 0)
