@@ -44,7 +44,7 @@ export type ChildError<C extends Children> = {
 
 /** Running children. */
 export interface Supervisor<C extends Children> extends Supervised<ChildError<C>> {
-  /** The child as it is now; waits while it is being started again, and fails when the supervisor has. Ask again after its `failure`. */
+  /** The child as it is now; waits while it is being started again, and fails when the supervisor has. Ask again after its `failure`. Interrupts who asks when the supervisor has ended. */
   readonly get: <K extends keyof C>(child: K) => Effect.Effect<Effect.Success<C[K]>, ChildError<C>>
   /** Starts, failures and stops; a late listener is told the last 256. Ends with the supervisor. */
   readonly events: Stream.Stream<Event>

@@ -91,8 +91,9 @@ describe("Supervisor", () => {
           return { failure: Effect.never }
         })
       const scope = yield* Scope.make()
-      yield* Scope.provide(Supervisor.make({ children: { a: child("a"), b: child("b") } }), scope)
+      const tree = yield* Scope.provide(Supervisor.make({ children: { a: child("a"), b: child("b") } }), scope)
       yield* Scope.close(scope, Exit.void)
+      assert.isTrue(Exit.hasInterrupts(yield* Effect.exit(Effect.timeout(tree.get("a"), "1 second"))))
       assert.deepStrictEqual(log.splice(0), ["b ends", "a ends"])
       const error = yield* Effect.flip(
         Effect.scoped(Supervisor.make({ children: { a: child("a"), b: child("b", Effect.fail("no room")), c: child("c") } }))

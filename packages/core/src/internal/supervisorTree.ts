@@ -116,7 +116,15 @@ export const make = Effect.fn("Supervisor.make")(function*(options: Options<Chil
     return undefined
   })
 
-  yield* Effect.addFinalizer(() => Effect.forEach(children.toReversed(), stop, { discard: true }))
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(
+      Effect.forEach(children.toReversed(), stop, { discard: true }),
+      // Whoever waits for a child need not wait any longer.
+      Effect.sync(() => {
+        for (const { current } of children) Deferred.doneUnsafe(current, Exit.interrupt())
+      })
+    )
+  )
   for (const child of children) yield* start(child)
   yield* Effect.forkScoped(supervise)
   return {
