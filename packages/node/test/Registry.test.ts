@@ -128,12 +128,26 @@ describe("a sweep", () => {
       assert.deepStrictEqual(entriesIn(home), [])
     }))
 
-  it.live("RE-2: leaves living groups alone, and those who sweep at once share the work", () =>
+  it.live("RE-1 RE-2: removes a group whose lock somebody has removed by hand, unless its driver lives", () =>
+    Effect.gen(function*() {
+      const { home, sweep } = yield* registry
+      const { file } = leaveDead(home, "dead-00000000")
+      leaveDead(home, "alive-00000000", { driver: OsProcess.of(process.pid) })
+      for (const group of ["dead", "alive"]) Fs.rmSync(join(home, `${group}-00000000`, "lock"))
+      assert.deepStrictEqual((yield* sweep).map(({ group }) => group), ["dead-00000000"])
+      assert.isFalse(Fs.existsSync(file))
+      assert.deepStrictEqual(entriesIn(home), ["alive-00000000"])
+    }))
+
+  it.live("RE-2: leaves living groups alone, and those who sweep at once share the work; what is no file holds nobody up", () =>
     Effect.gen(function*() {
       const { enter, home } = yield* registry
       yield* enter({ group: "alive-00000000", secret: "00" })
       const dead = Array.from({ length: 60 }, (_, i) => `dead-${String(i).padStart(8, "0")}`)
       const files = dead.map((group) => leaveDead(home, group).file)
+      leaveDead(home, "piped-00000000")
+      Fs.rmSync(join(home, "piped-00000000", "record"))
+      spawnSync("mkfifo", [join(home, "piped-00000000", "record")])
       const sweepers = yield* Effect.forEach([0, 1], () =>
         Effect.acquireRelease(
           Effect.sync(() => {
@@ -152,9 +166,11 @@ describe("a sweep", () => {
       const results = sweepers.map(({ lines }): { groups: ReadonlyArray<string>; warnings: ReadonlyArray<string> } =>
         JSON.parse(lines()[1]!)
       )
-      assert.deepStrictEqual(results.flatMap(({ warnings }) => warnings), [])
+      for (const warning of results.flatMap(({ warnings }) => warnings)) {
+        assert.match(warning, /piped-00000000: it is no record of this user/)
+      }
       assert.deepStrictEqual(results.flatMap(({ groups }) => groups).sort(), dead)
-      assert.deepStrictEqual(entriesIn(home), ["alive-00000000"])
+      assert.deepStrictEqual(entriesIn(home), ["alive-00000000", "piped-00000000"])
       assert.deepStrictEqual(files.filter((file) => Fs.existsSync(file)), [])
     }))
 

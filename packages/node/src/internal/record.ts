@@ -66,7 +66,8 @@ export const write = (folder: string, record: Record): void => {
 export const read = (folder: string): Record | undefined => {
   let fd: number
   try {
-    fd = Fs.openSync(Path.join(folder, fileName), Fs.constants.O_RDONLY | Fs.constants.O_NOFOLLOW)
+    // Opening a FIFO would wait for who writes to it.
+    fd = Fs.openSync(Path.join(folder, fileName), Fs.constants.O_RDONLY | Fs.constants.O_NOFOLLOW | Fs.constants.O_NONBLOCK)
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined
     throw cause

@@ -112,9 +112,18 @@ const clear = Effect.fnUntraced(function*(folder: string, leavesInGrace: boolean
   return { group: record.id, driver: record.driver, killed, files: sum("files"), bytes: sum("bytes") } satisfies Swept
 })
 
+/** Takes an entry's lock; of one whose lock somebody has removed by hand only if its driver is gone, too. */
+const takeLock = (folder: string): ReturnType<typeof Lock.take> => {
+  const path = Path.join(folder, lockName)
+  const lock = Lock.take(path, false)
+  if (lock !== "gone") return lock
+  const record = Record.read(folder)
+  return record === undefined || OsProcess.lives(record.driver) ? lock : Lock.take(path, true)
+}
+
 const sweepIfDead = (folder: string, leavesInGrace: boolean): Effect.Effect<Swept | undefined, RegistryError> =>
   Effect.acquireUseRelease(
-    attempt(folder, () => Lock.take(Path.join(folder, lockName), false)),
+    attempt(folder, () => takeLock(folder)),
     (lock) => {
       if (lock === "held") return Effect.succeed(undefined)
       if (lock !== "gone") return clear(folder, leavesInGrace)
