@@ -5,7 +5,6 @@
 import { QueueError } from "@phalanx/core/QueueError"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as Os from "node:os"
 import * as Path from "node:path"
 import * as Files from "./internal/files.ts"
 
@@ -25,7 +24,7 @@ export interface Swept {
 /** Where the files of a group may lie: segments and doorbells in the segments' folder (default `/dev/shm`), Unix sockets in the temporary one. */
 export const of = (group: string, secret: string, folder: string = Files.defaultFolder): ReadonlyArray<QueueFiles> => [
   { folder, prefix: Files.prefix(group, secret) },
-  { folder: Os.tmpdir(), prefix: Files.socketsPrefix(secret) }
+  { folder: Files.temporary(), prefix: Files.socketsPrefix(secret) }
 ]
 
 /** The prefix of a group's segment or doorbell; `undefined` of a name that none of them has. */

@@ -10,7 +10,8 @@ import * as Queue from "effect/Queue"
 import * as References from "effect/References"
 import { randomBytes } from "node:crypto"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
-import { join } from "node:path"
+import { tmpdir } from "node:os"
+import { join, relative } from "node:path"
 import process from "node:process"
 
 /** Opens, attaches and sends a frame there and back; the transport that was chosen. */
@@ -39,8 +40,13 @@ describe("queues on one machine", () => {
       assert.strictEqual(yield* Effect.provide(roundTrip, Queues.layer), "shm")
     }))
 
-  it.live("go over Unix sockets where there is none, and say so once", () =>
+  it.live("go over Unix sockets where there is none, and say so once; TMPDIR may be relative", () =>
     Effect.gen(function*() {
+      const before = process.env["TMPDIR"]
+      process.env["TMPDIR"] = relative(process.cwd(), tmpdir())
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => before === undefined ? delete process.env["TMPDIR"] : process.env["TMPDIR"] = before)
+      )
       const lines: Array<string> = []
       const capture = Logger.make(({ message }) => void lines.push(String(message)))
       const transport = yield* Effect.scoped(roundTrip).pipe(

@@ -176,10 +176,10 @@ export const make = (
           if (child.pid === undefined && recorder !== undefined) closeSync(recorder)
           resume(Effect.fail(failed(cause)))
         })
-        // A worker that is gone is told by its exit.
-        child.stdin!.on("error", () => {})
+        // A worker that is gone is told by its exit. Where there are no descriptors left there is no pipe either, and the error says so.
+        child.stdin?.on("error", () => {})
         // Left open: its end tells the worker that the driver is gone.
-        child.stdin!.write(setup)
+        child.stdin?.write(setup)
       } catch (cause) {
         if (recorder !== undefined) closeSync(recorder)
         resume(Effect.fail(failed(cause)))

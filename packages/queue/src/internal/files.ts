@@ -6,10 +6,14 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
+import * as Os from "node:os"
 import * as Path from "node:path"
 import process from "node:process"
 
 export const defaultFolder = "/dev/shm"
+
+/** Where sockets lie: workers and sweepers may have another working directory. */
+export const temporary = (): string => Path.resolve(Os.tmpdir())
 
 const fileName = /^phalanx-[A-Za-z0-9-]+-[0-9a-f]{16}(?:-\d+)?$/
 

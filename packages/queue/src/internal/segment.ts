@@ -20,6 +20,8 @@ const advices: Record<string, string> = {
   ENOENT: "Its creator has removed it, or it lies on another machine: attach while the group lives, on the machine that made it",
   EEXIST: "Another group uses this name: give each group a name of its own",
   EMFILE: "Raise this process's limit of open files (`ulimit -n`)",
+  EROFS: "Choose with the option `folder` a memory-backed folder that can be written",
+  EFBIG: "Raise this user's limit of the size of files (`ulimit -f`), or make the queues smaller",
   ENOMEM: "Free memory, or make the queues smaller"
 }
 

@@ -8,7 +8,6 @@ import type * as Scope from "effect/Scope"
 import { lookup } from "node:dns/promises"
 import { mkdtemp, rm } from "node:fs/promises"
 import { isIP } from "node:net"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { capability, curveKeyPair, Router } from "zeromq"
 import * as Files from "./files.ts"
@@ -107,8 +106,8 @@ const bindTcp = Effect.fnUntraced(function*(socket: Router, resolved: Resolved, 
 const bindIpc = Effect.fnUntraced(function*(socket: Router, secret: string) {
   const folder = yield* Effect.acquireRelease(
     Effect.tryPromise({
-      try: () => mkdtemp(join(tmpdir(), `${Files.socketsPrefix(secret)}-`)),
-      catch: (cause) => fail("make a folder in", tmpdir(), cause, "Let TMPDIR name a folder that can be written")
+      try: () => mkdtemp(join(Files.temporary(), `${Files.socketsPrefix(secret)}-`)),
+      catch: (cause) => fail("make a folder in", Files.temporary(), cause, "Let TMPDIR name a folder that can be written")
     }),
     (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
   )

@@ -1,7 +1,6 @@
 import type { Handle, MessageQueues, Packed, Publisher } from "@phalanx/core/MessageQueues"
 import * as Effect from "effect/Effect"
 import { randomBytes } from "node:crypto"
-import { tmpdir } from "node:os"
 import { pack, unpack } from "./codec.ts"
 import * as Files from "./files.ts"
 import * as Hub from "./zmqHub.ts"
@@ -28,7 +27,7 @@ const drainMillis = 3
 export const open = (resolved: Resolved, refused: () => void): MessageQueues["Service"]["open"] =>
   Effect.fnUntraced(function*(options) {
     // Closed last: whatever killed workers have left behind.
-    if (resolved.kind === "ipc") yield* Files.sweepAtEnd(tmpdir(), Files.socketsPrefix(options.secret), options.replaced)
+    if (resolved.kind === "ipc") yield* Files.sweepAtEnd(Files.temporary(), Files.socketsPrefix(options.secret), options.replaced)
     const hub = yield* Hub.make(resolved, options.secret, refused)
     const ranks = new Map<number, Rank>()
 
