@@ -139,7 +139,7 @@ describe("a sweep", () => {
       assert.deepStrictEqual(entriesIn(home), ["alive-00000000"])
     }))
 
-  it.live("RE-2: leaves living groups alone, and those who sweep at once share the work; what is no file holds nobody up", () =>
+  it.live("RE-2: leaves living groups alone, and those who sweep at once share the work", () =>
     Effect.gen(function*() {
       const { enter, home } = yield* registry
       yield* enter({ group: "alive-00000000", secret: "00" })
