@@ -16,8 +16,12 @@ if (folder !== undefined) enableCompileCache(folder)
 // The modules of Effect import each other 2,000 times, which Node's resolver takes 170 ms to follow. They do so by plain relative paths, and so do Phalanx's.
 const effect = new URL(".", import.meta.resolve("effect/Effect")).href
 const phalanx = new URL("../../..", import.meta.url).href
-// What a package's name means is the same for all modules of a folder.
+// What a package's name means is the same for all modules of a folder, and for all sources of one of Phalanx's packages.
 const found = new Map()
+const placeOf = (module) => {
+  const sources = module.startsWith(phalanx) ? module.indexOf("/src/", phalanx.length) : -1
+  return module.slice(0, sources < 0 ? module.lastIndexOf("/") : sources)
+}
 registerHooks({
   resolve: (specifier, context, next) => {
     const { conditions, parentURL } = context
@@ -31,7 +35,7 @@ registerHooks({
       return format === undefined ? next(specifier, context) : { url: new URL(specifier, parentURL).href, format, shortCircuit: true }
     }
     if (!/^[@a-z][^:]*$/i.test(specifier)) return next(specifier, context)
-    const key = `${parentURL.slice(0, parentURL.lastIndexOf("/"))} ${specifier}`
+    const key = `${placeOf(parentURL)} ${specifier}`
     let known = found.get(key)
     if (known === undefined) found.set(key, known = next(specifier, context))
     return { url: known.url, format: known.format, shortCircuit: true }
