@@ -34,7 +34,7 @@ for (const transport of ["shm", "tcp"] as const) {
       Effect.gen(function*() {
         const { cluster, ends, reach } = yield* unreachable
         const group = yield* WorkerGroup.make(Tally, {
-          mesh: Mesh.make({ rank: 3 }),
+          mesh: Mesh.make({ rank: 2 }),
           entry: new URL("./fixtures/tally.ts", import.meta.url),
           supervision: Supervision.restart({ max: 1, per: "1 minute" }),
           heartbeat: { every: "50 millis", frozen: "1 second" }
@@ -43,8 +43,8 @@ for (const transport of ["shm", "tcp"] as const) {
         yield* Effect.addFinalizer(() => reach)
         const pids = group.workers.map(({ pid }) => pid!)
         const frozen = pids[1]!
-        assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [1, 1, 1])
-        assert.deepStrictEqual(yield* group.call.meet(), [[0, 0, 0], [0, 0, 0], [0, 0, 0]])
+        assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [1, 1])
+        assert.deepStrictEqual(yield* group.call.meet(), [[0, 0], [0, 0]])
 
         const later = yield* Effect.forkChild(Effect.flip(group.at(1).call.later({ millis: 100 })), { startImmediately: true })
         yield* group.at(1).call.add({ n: 0 })
@@ -53,7 +53,7 @@ for (const transport of ["shm", "tcp"] as const) {
         assert(reason._tag === "WorkerDied")
         assert.deepStrictEqual([reason.reason, reason.pid], ["frozen", frozen])
         yield* Stream.runHead(Stream.filter(group.events, ({ _tag }) => _tag === "Restarted"))
-        assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [2, 1, 2])
+        assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [2, 1])
         assert.isTrue(lives(frozen))
         const before = yield* group.counters
 
@@ -65,9 +65,9 @@ for (const transport of ["shm", "tcp"] as const) {
           schedule: Schedule.spaced("2 millis")
         })
         assert.deepStrictEqual({ ...after, fenced: 0 }, { ...before, fenced: 0 })
-        assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [3, 2, 3])
-        assert.deepStrictEqual(yield* group.call.meet(), [[0, 1, 0], [0, 1, 0], [0, 1, 0]])
-        assert.deepStrictEqual(group.workers.map(({ incarnation }) => incarnation), [0, 1, 0])
+        assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [3, 2])
+        assert.deepStrictEqual(yield* group.call.meet(), [[0, 1], [0, 1]])
+        assert.deepStrictEqual(group.workers.map(({ incarnation }) => incarnation), [0, 1])
       }).pipe(Effect.scoped, Effect.provide(NodeCluster.layerWith({ transport }))))
   })
 }

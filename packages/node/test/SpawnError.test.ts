@@ -7,13 +7,16 @@ import hello from "./fixtures/hello.ts"
 import { Hello } from "./fixtures/helloProtocol.ts"
 import { filesIn, folder, processesNaming, uniqueName } from "./fixtures/system.ts"
 
-/** The error that a group of two starts with; nothing of the group is left by then. */
-const failing = (entry: string | typeof hello, options: NodeCluster.Options & { readonly readyWithin?: string } = {}) =>
+/** The error that a group starts with; nothing of the group is left by then. */
+const failing = (
+  entry: string | typeof hello,
+  options: NodeCluster.Options & { readonly readyWithin?: string; readonly ranks?: number } = {}
+) =>
   Effect.scoped(Effect.gen(function*() {
     const path = yield* folder
     const name = uniqueName()
     const error = yield* WorkerGroup.make(Hello, {
-      mesh: Mesh.make({ rank: 2 }),
+      mesh: Mesh.make({ rank: options.ranks ?? 1 }),
       entry: typeof entry === "string" ? new URL(entry, import.meta.url) : entry,
       name,
       ...(options.readyWithin === undefined ? {} : { readyWithin: "300 millis" })
@@ -30,7 +33,7 @@ describe("a worker that cannot be started is an error that says why, and leaves 
       const error = yield* failing("./fixtures/nowhere.ts")
       assert.match(
         error.message,
-        /^rank [01] on \S+ failed in import of file:.*\/fixtures\/nowhere\.ts: there is no such file\. new URL\("\.\/worker\.ts", import\.meta\.url\) is relative/
+        /^rank 0 on \S+ failed in import of file:.*\/fixtures\/nowhere\.ts: there is no such file\. new URL\("\.\/worker\.ts", import\.meta\.url\) is relative/
       )
     }))
 
@@ -53,7 +56,7 @@ describe("a worker that cannot be started is an error that says why, and leaves 
 
   it.live("CO-10: its layer fails", () =>
     Effect.gen(function*() {
-      const error = yield* failing("./fixtures/broken/setupFails.ts")
+      const error = yield* failing("./fixtures/broken/setupFails.ts", { ranks: 2 })
       assert.strictEqual(error.phase, "setup")
       assert.match(error.message, /there is no device 3 \(file:.*\/broken\/setupFails\.ts:\d+:\d+\)\. Mend the worker's layer/)
     }))
