@@ -34,6 +34,8 @@ class Seats extends RpcGroup.make(
   Rpc.make("meet", { success: Schema.Array(Schema.Int) }).annotate(Worker.Concurrent, true),
   /** The same in a communicator that each call splits anew, and in the one that the layer has split. */
   Rpc.make("split", { success: Schema.Array(Schema.Int) }),
+  /** They meet as soon as each is told to `open`. */
+  Rpc.make("meetLate", { success: Schema.Array(Schema.Int) }),
   Rpc.make("hold").annotate(Worker.Concurrent, true),
   Rpc.make("open").annotate(Worker.Concurrent, true)
 ) {}
@@ -68,6 +70,7 @@ const seats = (setUp: (self: Worker.Self["Service"]) => Effect.Effect<void> = ()
           const own = self.rank < 2 ? [0, 1] : Array.from({ length: self.worldSize - 2 }, (_, i) => i + 2)
           return Effect.orDie(Effect.map(world.split(own).allGather(Uint8Array.of(self.member)), met))
         },
+        meetLate: () => Effect.orDie(Effect.andThen(Deferred.await(opened), Effect.map(world.allGather(Uint8Array.of(self.member)), met))),
         hold: () => Deferred.await(opened),
         open: () => Effect.asVoid(Deferred.succeed(opened, void 0))
       })
@@ -316,6 +319,31 @@ describe("another size", () => {
         yield* Fiber.interrupt(held)
         yield* Fiber.join(retiring)
         assert.deepStrictEqual(yield* group.counters, { late: 1, unexpected: 0, fenced: 0 })
+      })).pipe(memory))
+  }
+
+  for (const [who, leave] of [["stays", [2]], ["leaves", [1, 2]]] as const) {
+    it.live(`GR-5: a member that leaves waits in no collective for one that ${who} and is gone`, () =>
+      Effect.scoped(Effect.gen(function*() {
+        const cluster = yield* Cluster.Cluster
+        const kill: Array<Effect.Effect<void>> = []
+        const spawn: typeof cluster.spawn = (options) =>
+          Effect.tap(cluster.spawn(options), (process) => Effect.sync(() => kill[options.identity.member] = process.kill("SIGKILL")))
+        const group = yield* Effect.provideService(
+          start(3, { supervision: Supervision.restart({ max: 9, per: "1 minute" }) }),
+          Cluster.Cluster,
+          { ...cluster, spawn }
+        )
+        const [, , waiting] = yield* group.fork.meetLate()
+        yield* group.slice({ dp: [1, 2] }).call.open()
+        const scope = yield* Scope.make()
+        yield* Effect.flatMap(Scope.provide(group.prepare({ leave }), scope), ({ commit }) => commit)
+        const retiring = yield* Effect.forkChild(Scope.close(scope, Exit.void), now)
+        yield* kill[1]!
+        const error = yield* Effect.flip(Fiber.join(waiting!))
+        assert(error.reason._tag === "CallDefect", error.message)
+        assert.match(error.message, /is gone/)
+        yield* Fiber.join(retiring)
       })).pipe(memory))
   }
 

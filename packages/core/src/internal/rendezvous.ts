@@ -24,6 +24,16 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
   const tell = (members: ReadonlyArray<Member>, message: Control): void => {
     for (const member of members) send(member, message)
   }
+  const discard = (generation: number, issue: string): void => {
+    const meeting = meetings.get(generation)
+    if (meeting === undefined || !meetings.delete(generation)) return
+    tell(meeting.members, { kind: Kind.Abort, generation, issue })
+  }
+  /** Those that do not serve, or not any more, and may wait for others all the same. */
+  const beside = (issue: string): () => void => {
+    const outside = [...meetings].map(([generation, { members }]) => [generation, members.filter(({ rank }) => rank < 0)] as const)
+    return () => outside.forEach(([generation, members]) => tell(members, { kind: Kind.Abort, generation, issue }))
+  }
   const gather = (generation: number, whom = meetings.get(generation)?.members ?? []): void => {
     const ranks = meetings.get(generation)?.members ?? []
     for (const member of whom) send(member, { kind: Kind.Meet, generation, rank: ranks.indexOf(member), ranks: ranks.length })
@@ -51,22 +61,30 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
     /** Has them meet at once. They have lanes to the driver by now. */
     gather,
     /** A generation that does not serve is over. */
-    discard: (generation: number, issue: string): void => {
-      const meeting = meetings.get(generation)
-      if (meeting === undefined || !meetings.delete(generation)) return
-      tell(meeting.members, { kind: Kind.Abort, generation, issue })
+    discard,
+    /** One is gone that does not serve: whatever others have begun with it is over. */
+    leave: (gone: Member, issue: string): void => {
+      for (const [generation, { members }] of meetings) if (members.includes(gone)) discard(generation, issue)
     },
     /** Survivors must not wait for a rank that is gone; there is no other generation. They are told by calling the result. */
     abort: (issue: string): () => void => {
       over = issue
-      return () => tell(roster.present, { kind: Kind.Abort, generation: roster.generation, issue })
+      const others = beside(issue)
+      return () => {
+        tell(roster.present, { kind: Kind.Abort, generation: roster.generation, issue })
+        others()
+      }
     },
     /** Ends every generation and begins the next, of the members that are present now. They are told by calling the result. */
     renew: (issue: string): () => void => {
+      const others = beside(issue)
       meetings.clear()
       const generation = roster.generation = roster.nextGeneration()
       meetings.set(generation, meeting(roster.present))
-      return () => tell(roster.present, { kind: Kind.Renew, generation, issue })
+      return () => {
+        tell(roster.present, { kind: Kind.Renew, generation, issue })
+        others()
+      }
     }
   }
 }

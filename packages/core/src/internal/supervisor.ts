@@ -311,6 +311,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       news.push(out.lose(member, died, false))
       bury(member)
       options.spoil(died)
+      chores.push(() => rendezvous.leave(member, `a member that does not serve is gone: ${describe(died.death)}`))
       if (!settling) announce()
     },
     /** A member that is not present is not needed any more: what it has open is given up, and its process is told to end. */
