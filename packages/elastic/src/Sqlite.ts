@@ -21,7 +21,7 @@ import * as JournalErrors from "./internal/journalError.ts"
 
 /** How a file is opened. */
 export interface Options {
-  /** Its path; it is made if it is not there, its folder is not. `:memory:` keeps everything in this process. */
+  /** Its path, which may not be empty; it is made if it is not there, its folder is not. `:memory:` keeps everything in this process. */
   readonly filename: string
   /**
    * `FULL` (default) syncs the file at every commit, so that commits outlive the machine's loss of power. `NORMAL` syncs now and then: commits outlive the
@@ -41,7 +41,14 @@ const fail = (operation: string) => (cause: unknown): SqlError => {
 
 const open = Effect.fnUntraced(function*({ busyTimeout = "5 seconds", filename, synchronous = "FULL" }: Options) {
   const database = yield* Effect.acquireRelease(
-    Effect.try({ try: () => new DatabaseSync(filename), catch: fail("open") }),
+    Effect.try({
+      try: () => {
+        // SQLite takes it for a file of its own, which is gone with the process.
+        if (filename === "") throw new Error("it has no name")
+        return new DatabaseSync(filename)
+      },
+      catch: fail("open")
+    }),
     (database) => Effect.sync(() => database.close())
   )
   const patience = Schedule.max([Schedule.spaced("5 millis"), Schedule.during(busyTimeout)])

@@ -64,6 +64,8 @@ describe("a journal in a file", () => {
       writeFileSync(filename, "Dear diary, today nothing happened. ".repeat(100))
       const none = yield* opened
       assert.deepInclude(none, { operation: `open the journal ${filename}`, reason: "damaged", issue: "file is not a database" })
+      const nameless = yield* Effect.flip(Effect.scoped(Layer.build(Elastic.layerSqlite({ filename: "" }))))
+      assert.strictEqual(nameless.issue, "it has no name")
       rmSync(filename)
       yield* Effect.scoped(Layer.build(Elastic.layerSqlite({ filename })))
       const file = openSync(filename, "r+")

@@ -139,6 +139,20 @@ describe("a sweep", () => {
       assert.deepStrictEqual(entriesIn(home), ["alive-00000000"])
     }))
 
+  it.live("AD-3: a group whose lock somebody has removed by hand is adopted if its driver is gone, and refused as driven if it lives", () =>
+    Effect.gen(function*() {
+      const { adopt, home } = yield* registry
+      const mine = OsProcess.of(process.pid)
+      const orphaned = { graceMillis: 60_000, keeper: { socket: "", ...mine } }
+      leaveDead(home, "dead-00000000", orphaned)
+      leaveDead(home, "alive-00000000", { ...orphaned, driver: mine })
+      for (const group of ["dead", "alive"]) Fs.rmSync(join(home, `${group}-00000000`, "lock"))
+      const asked = { dimensions: ["rank"], kept: true, fenced: () => {} }
+      const { entry } = yield* adopt({ group: "dead-00000000", ...asked })
+      assert.isFalse(entry.isReplaced())
+      assert.strictEqual((yield* Effect.flip(adopt({ group: "alive-00000000", ...asked }))).reason, "driven")
+    }))
+
   it.live("RE-2: leaves living groups alone, and those who sweep at once share the work", () =>
     Effect.gen(function*() {
       const { enter, home } = yield* registry

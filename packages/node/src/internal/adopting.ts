@@ -6,7 +6,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as OsProcess from "../OsProcess.ts"
 import type { Adopt } from "../Registry.ts"
-import * as Lock from "./lock.ts"
+import type * as Lock from "./lock.ts"
 import * as records from "./record.ts"
 import * as sweeping from "./sweeping.ts"
 
@@ -48,8 +48,8 @@ export const take = (folder: string, isMine: boolean, { dimensions, group, kept 
   const attempt = Effect.gen(function*() {
     const path = find(folder, group)
     if (path === undefined) return yield* unknown()
-    const lock = Lock.take(Path.join(path, sweeping.lockName), false)
-    if (lock === "gone") return yield* unknown()
+    const lock = sweeping.takeLock(path)
+    if (lock === "gone") return yield* recordIn(path) === undefined ? unknown() : driven()
     if (lock === "held") return yield* driven()
     const give = (error: AdoptError) => {
       lock.release()

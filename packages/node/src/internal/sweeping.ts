@@ -113,7 +113,7 @@ const clear = Effect.fnUntraced(function*(folder: string, leavesInGrace: boolean
 })
 
 /** Takes an entry's lock; of one whose lock somebody has removed by hand only if its driver is gone, too. */
-const takeLock = (folder: string): ReturnType<typeof Lock.take> => {
+export const takeLock = (folder: string): ReturnType<typeof Lock.take> => {
   const path = Path.join(folder, lockName)
   const lock = Lock.take(path, false)
   if (lock !== "gone") return lock
