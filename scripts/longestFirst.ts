@@ -8,7 +8,6 @@ const long = [
   "test/simulate.test.ts",
   "packages/elastic/test/simulation.test.ts",
   "packages/core/test/groups.test.ts",
-  "examples/ray-hosts/ray-hosts.test.ts",
   "examples/elastic/elastic.test.ts",
   "packages/bench/test/ray.test.ts",
   "examples/simulate/simulate.test.ts",

@@ -54,12 +54,12 @@ describe("examples/elastic", () => {
           "examples/elastic/main.ts",
           ...few,
           "--sizes",
-          "2,3,2",
+          "1,2,1",
           "--cluster",
           "ray"
         )
         assert.strictEqual(code, 0)
-        holds(stdout, [2, 3, 2])
+        holds(stdout, [1, 2, 1])
       }), 120_000)
 
     it.live.skipIf(process.env["PHALANX_RAY"] !== "all")(

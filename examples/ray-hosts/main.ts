@@ -32,6 +32,7 @@ const enter = Effect.gen(function*() {
   })
 }).pipe(Effect.scoped)
 
-NodeRuntime.runMain(
-  inside === undefined ? enter : Effect.provide(program, ThreeHosts.cluster().pipe(Layer.provide(ThreeHosts.Three.layer)))
-)
+const hosts = ThreeHosts.cluster().pipe(Layer.provide(ThreeHosts.Three.layer))
+const given = (process.env["RAY_ADDRESS"] ?? "") !== ""
+
+NodeRuntime.runMain(given ? Effect.provide(program, RayCluster.layer()) : inside === undefined ? enter : Effect.provide(program, hosts))

@@ -21,6 +21,8 @@ const environment = (token: string): NodeJS.ProcessEnv => ({
   RAY_AUTH_MODE: "token",
   RAY_AUTH_TOKEN: token,
   RAY_enable_metrics_collection: "0",
+  // More than a driver has use for.
+  RAY_prestart_worker_first_driver: "0",
   RAY_task_events_report_interval_ms: "0",
   RAY_maximum_gcs_destroyed_actor_cached_count: "100",
   RAY_health_check_initial_delay_ms: "1000",

@@ -7,6 +7,7 @@ whatever is not detached. The environment bears the cluster's token.
 import asyncio
 import concurrent.futures
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -41,6 +42,8 @@ class Failure(Exception):
         self.code, self.data = code, data
 
 
+# Modules are no garbage, and to look for some among them takes a tenth of the time until Ray is loaded.
+gc.disable()
 try:
     import ray
     from ray._private.services import find_node_ids
@@ -54,6 +57,7 @@ try:
     import agent
 except ImportError as error:
     fatal("RayMissing", f"{error} in {sys.executable}")
+gc.enable()
 
 # Devices that Ray hands out by actor: each bundle that holds some has an agent of its own, which alone sees them.
 DEVICES = {"GPU", "TPU", "NPU", "HPU", "neuron_cores"}
@@ -139,7 +143,9 @@ class Bridge:
             raise Failure("Exists" if "already exists" in str(error) else "Refused", error) from None
         self.groups[group] = made
         end = None if patience is None else time.monotonic() + patience
-        while not await asyncio.to_thread(made.wait, 0.05):
+        look = 0.05
+        while not await asyncio.to_thread(made.wait, look):
+            look = min(2 * look, LOOK)
             if self.groups.get(group) is not made:
                 raise Failure("GivenUp", f"{group} was given up before there was room for it")
             state = (await ask(placement_group_table, made))["stats"]["scheduling_state"]

@@ -58,8 +58,12 @@ held = open(os.path.join(settings["folder"], "lock"), "w")
 fcntl.flock(held, fcntl.LOCK_EX)
 sweep_others()
 try:
-    from ray._private.node import Node
+    from ray._private import node as nodes
     from ray._private.parameter import RayParams
+
+    class Node(nodes.Node):
+        def start_api_server(self, **_):
+            """Without a dashboard, its process would only report to Ray's makers."""
 
     node = Node(
         RayParams(

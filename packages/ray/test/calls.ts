@@ -9,10 +9,10 @@ export const calls = (it: Paired) =>
         const { group } = yield* Pair
         const bytes = Uint8Array.of(1, 2, 3)
         assert.deepStrictEqual(yield* group.callByName("echo", { bytes }), [bytes, bytes])
-        assert.deepStrictEqual(yield* group.slice({ rank: [1] }).callByName("echo", { bytes }), [bytes])
+        assert.deepStrictEqual(yield* group.slice({ tp: [1] }).callByName("echo", { bytes }), [bytes])
         const [first, second] = yield* group.call.place()
         assert.deepStrictEqual([yield* group.callByName("place", undefined, { replyFrom: 1 })], [second])
-        assert.deepStrictEqual([yield* group.callByName("place", undefined, { replyFrom: { rank: 0 } })], [first])
+        assert.deepStrictEqual([yield* group.callByName("place", undefined, { replyFrom: { pp: 0, tp: 0 } })], [first])
 
         const refused = (method: string, payload: unknown) =>
           Effect.map(Effect.flip(group.callByName(method, payload)), ({ reason }) => reason)

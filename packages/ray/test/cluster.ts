@@ -1,7 +1,6 @@
 /** Groups on the Ray cluster that all tests share, and what Ray knows of them. */
 import type { Vitest } from "@effect/vitest"
 import * as Mesh from "@phalanx/core/Mesh"
-import type * as Placement from "@phalanx/core/Placement"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as RayCluster from "@phalanx/ray/RayCluster"
@@ -11,10 +10,8 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
-import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
+import type { Another } from "../../../test/harness/Another.ts"
 import { head } from "../../../test/harness/ray.ts"
 import { Scout } from "./fixtures/scoutProtocol.ts"
 
@@ -49,8 +46,11 @@ export const carrying = Layer.unwrap(
 export const entry = new URL("./fixtures/scout.ts", import.meta.url)
 
 /** A group of scouts on whatever cluster is provided. */
-export const scouts = (ranks: number, placing: RayCluster.Placing = {}) =>
-  WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ rank: ranks }), entry }).pipe(RayCluster.placed(placing))
+export const scouts = (ranks: number, placing: RayCluster.Placing = {}) => shaped(ranks, 1, placing)
+
+/** One of a mesh with two dimensions. */
+export const shaped = (tp: number, pp: number, placing: RayCluster.Placing = {}) =>
+  WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ pp, tp }), entry }).pipe(RayCluster.placed(placing))
 
 type Group = Effect.Success<ReturnType<typeof scouts>>
 
@@ -66,7 +66,7 @@ export class Pair extends Context.Service<Pair, {
       const scope = yield* Scope.fork(yield* Effect.scope)
       const supervision = Supervision.restart({ max: 20, per: "1 minute", backoff: "10 millis" })
       const group = yield* Scope.provide(
-        WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ rank: 2 }), entry, supervision }).pipe(
+        WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ pp: 1, tp: 2 }), entry, supervision }).pipe(
           RayCluster.placed({ resources: { CPU: 1, seat: 1 } })
         ),
         scope
@@ -86,69 +86,13 @@ export const lives = (pid: number): boolean => {
   }
 }
 
-/** Resolves when the condition holds; dies with a sentence if it does not within the time given. */
+/** Resolves when the condition holds; dies with a sentence if it does not within the time given. To look at what Ray knows costs as much as many calls. */
 export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>, millis = 10_000): Effect.Effect<void, E, R> =>
   condition.pipe(
-    Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("10 millis") }),
+    Effect.repeat({ until: (holds) => holds, schedule: Schedule.spaced("25 millis") }),
     Effect.timeoutOrElse({ duration: millis, orElse: () => Effect.die(new Error(`not within ${millis} ms: ${what}`)) }),
     Effect.asVoid
   )
-
-/** What Ray's control service knows of the actors and placement groups of these tests. */
-export interface Known {
-  /** Exit code, standard output and standard error of a program that was run. */
-  readonly driven: readonly [code: number, stdout: string, stderr: string] | null
-  readonly actors: ReadonlyArray<{ readonly name: string; readonly pid: number }>
-  readonly groups: ReadonlyArray<{ readonly id: string; readonly name: string; readonly strategy: string; readonly state: string }>
-}
-
-/** Other tests may use the same cluster at the same time. */
-const ours = ({ actors, driven, groups }: Known): Known => {
-  const isOurs = ({ name }: { readonly name: string }) => /^(?:scouts|driven|rows|mine)/.test(name)
-  return { driven, actors: actors.filter(isOurs), groups: groups.filter(isOurs) }
-}
-
-/** A driver of Ray that is none of Phalanx's: asks Ray itself, and may make and remove placement groups first. */
-export class Another extends Context.Service<Another, {
-  readonly ask: (
-    order?: {
-      readonly make?: ReadonlyArray<Placement.Resources>
-      readonly remove?: string
-      readonly drive?: ReadonlyArray<string>
-      readonly env?: Readonly<Record<string, string>>
-      readonly name?: string
-    }
-  ) => Effect.Effect<Known>
-}>()("@phalanx/ray/test/Another") {
-  static readonly layer = Layer.effect(
-    this,
-    Effect.map(
-      Effect.acquireRelease(
-        Effect.map(head, (head) => {
-          const script = fileURLToPath(new URL("./another_driver.py", import.meta.url))
-          const env = { ...process.env, RAY_AUTH_MODE: "token", RAY_AUTH_TOKEN: head.token }
-          return spawn(head.python, [script, "phalanx", head.address], { stdio: ["pipe", "pipe", "inherit"], env })
-        }),
-        (child) => Effect.sync(() => child.kill("SIGKILL"))
-      ),
-      (child) => {
-        const answers = createInterface({ input: child.stdout })
-        return Another.of({
-          ask: (order = {}) =>
-            Effect.callback((resume) => {
-              const onExit = (code: number | null) => resume(Effect.die(new Error(`another driver of Ray ended with ${code}`)))
-              child.once("exit", onExit)
-              answers.once("line", (line) => {
-                child.off("exit", onExit)
-                resume(Effect.succeed(ours(JSON.parse(line))))
-              })
-              child.stdin.write(`${JSON.stringify(order)}\n`)
-            })
-        })
-      }
-    )
-  )
-}
 
 /** Tests with another driver that they share. */
 export type Beside = Vitest.MethodsNonLive<Another>

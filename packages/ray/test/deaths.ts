@@ -7,7 +7,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { Another, childrenNaming, entry, eventually, lines, lives, Pair, type Paired, type Shared } from "./cluster.ts"
+import { Another } from "../../../test/harness/Another.ts"
+import { childrenNaming, entry, eventually, lines, lives, Pair, type Paired, type Shared } from "./cluster.ts"
 import { Scout } from "./fixtures/scoutProtocol.ts"
 
 type Group = Pair["Service"]["group"]
@@ -123,16 +124,16 @@ export const deaths = (it: Paired) =>
   })
 
 /** A group whose rows have a placement group each. */
-class Rows extends Context.Service<Rows, WorkerGroup.WorkerGroup<typeof Scout, "dp" | "tp">>()("@phalanx/ray/test/Rows") {
+class Rows extends Context.Service<Rows, WorkerGroup.WorkerGroup<typeof Scout, "pp" | "tp">>()("@phalanx/ray/test/Rows") {
   static readonly layer = Layer.effect(
     this,
     WorkerGroup.make(Scout, {
       name: "rows",
-      mesh: Mesh.make({ dp: 2, tp: 2 }),
+      mesh: Mesh.make({ pp: 2, tp: 2 }),
       entry,
       capacity: 6,
-      supervision: Supervision.shrink({ along: "dp" })
-    }).pipe(RayCluster.placed({ rows: "dp", strategy: "strict-pack" }))
+      supervision: Supervision.shrink({ along: "pp" })
+    }).pipe(RayCluster.placed({ rows: "pp", strategy: "strict-pack" }))
   )
 }
 
@@ -147,7 +148,7 @@ export const rows = (it: Shared) =>
       Effect.gen(function*() {
         const group = yield* Rows
         assert.deepStrictEqual((yield* group.call.environment()).map((env) => env["LOCAL_RANK"]), ["0", "1", "0", "1"])
-        assert.deepStrictEqual(yield* rowsOf, ["rows-dp-0", "rows-dp-1"])
+        assert.deepStrictEqual(yield* rowsOf, ["rows-pp-0", "rows-pp-1"])
         const { groups } = yield* (yield* Another).ask()
         assert.deepStrictEqual(groups.map(({ strategy }) => strategy), ["STRICT_PACK", "STRICT_PACK"])
       }))
@@ -156,12 +157,12 @@ export const rows = (it: Shared) =>
       Effect.gen(function*() {
         const group = yield* Rows
         yield* Effect.scoped(Effect.gen(function*() {
-          yield* group.prepare({ to: { dp: 3 } })
-          assert.match((yield* rowsOf).join(" "), /^rows-dp-0 rows-dp-1 rows-dp-2-\d+$/)
+          yield* group.prepare({ to: { pp: 3 } })
+          assert.match((yield* rowsOf).join(" "), /^rows-pp-0 rows-pp-1 rows-pp-2-\d+$/)
         }))
-        assert.deepStrictEqual(yield* rowsOf, ["rows-dp-0", "rows-dp-1"])
+        assert.deepStrictEqual(yield* rowsOf, ["rows-pp-0", "rows-pp-1"])
         yield* group.kill(0)
-        yield* eventually("one row is left", Effect.map(rowsOf, (names) => names.join() === "rows-dp-1"))
+        yield* eventually("one row is left", Effect.map(rowsOf, (names) => names.join() === "rows-pp-1"))
         assert.strictEqual((yield* group.call.place()).length, 2)
       }))
   })

@@ -15,13 +15,14 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { Another } from "../../../test/harness/Another.ts"
 import { environment } from "../../../test/harness/ray.ts"
-import { Another, type Beside, childrenNaming, cluster, entry, eventually, lives, scouts } from "./cluster.ts"
+import { type Beside, childrenNaming, cluster, entry, eventually, lives } from "./cluster.ts"
 import { Scout } from "./fixtures/scoutProtocol.ts"
 
 const program = fileURLToPath(new URL("./fixtures/driver.ts", import.meta.url))
 
-const told = /^group (.*)\npids (.*)\n/m
+const told = /^group (.*)\npids (.*)\n/gm
 
 /** A folder where drivers record their groups. */
 const folder = Effect.acquireRelease(
@@ -37,8 +38,8 @@ const detached = Layer.unwrap(
   Effect.map(Runtime, (path) => cluster({ detachedFor: "30 seconds", registry: join(path, "phalanx") }))
 ).pipe(Layer.provideMerge(Runtime.layer))
 
-/** Runs a driver, and gives the pids of its workers once it has told them. */
-const drive = Effect.fnUntraced(function*(runtime: string, ...args: ReadonlyArray<string>) {
+/** Runs a driver, and gives its groups with the pids of their workers once it has told them. */
+const drive = Effect.fnUntraced(function*(runtime: string, sizes: string, ...args: ReadonlyArray<string>) {
   let output = ""
   const registry = join(runtime, "phalanx")
   // Whatever a killed one has left is gone in the end, be it that its time is not over yet.
@@ -53,7 +54,7 @@ const drive = Effect.fnUntraced(function*(runtime: string, ...args: ReadonlyArra
   const env = { ...process.env, ...yield* environment, XDG_RUNTIME_DIR: runtime }
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [program, ...args], {
+      spawn(process.execPath, [program, sizes, ...args], {
         stdio: ["ignore", "pipe", "inherit"],
         env
       })
@@ -61,9 +62,11 @@ const drive = Effect.fnUntraced(function*(runtime: string, ...args: ReadonlyArra
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
   child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
-  yield* eventually("the driver tells its workers' pids", Effect.sync(() => told.test(output)), 30_000)
-  const [, group, pids] = told.exec(output)!
-  return { child, group: group!, pids: pids!.split(" ").map(Number), output: () => output }
+  const groups = () => [...output.matchAll(told)].map(([, name, pids]) => ({ name: name!, pids: pids!.split(" ").map(Number) }))
+  const count = sizes.split(",").length
+  yield* eventually("the driver tells its workers' pids", Effect.sync(() => groups().length === count), 30_000)
+  const [first, ...others] = groups()
+  return { child, group: first!.name, pids: first!.pids, others, output: () => output }
 })
 
 const segments = (group: string): ReadonlyArray<string> => readdirSync("/dev/shm").filter((name) => name.startsWith(`phalanx-${group}-`))
@@ -83,19 +86,19 @@ export const driver = (it: Beside) =>
     it.effect("RY-5: SIGKILL of the driver takes workers, agents and placement group with it; SIGTERM ends it in order, and nothing is left", () =>
       Effect.gen(function*() {
         const runtime = yield* folder
-        const killed = yield* drive(runtime, "2")
+        const killed = yield* drive(runtime, "1")
         assert.isTrue(killed.pids.every(lives))
         assert.isNotEmpty(segments(killed.group))
         killed.child.kill("SIGKILL")
         yield* gone(killed.pids, 1000)
 
-        const { child, output, pids } = yield* drive(runtime, "2")
+        const { child, output, pids } = yield* drive(runtime, "1")
         // The files of the first one's queues have gone with this start.
         assert.deepStrictEqual(segments(killed.group), [])
         child.kill("SIGTERM")
         yield* eventually("the driver is gone", Effect.sync(() => child.exitCode !== null))
         yield* gone(pids, 0)
-        assert.strictEqual(output().match(/\] finalized/g)?.length, 2)
+        assert.strictEqual(output().match(/\] finalized/g)?.length, 1)
       }))
 
     it.effect("RY-6: a detached group that nobody takes over ends itself when its time is over", () =>
@@ -108,69 +111,64 @@ export const driver = (it: Beside) =>
       }))
 
     it.layer(detached, { timeout: 120_000 })((it) => {
-      it.effect("RY-6 AD-1 AD-2 AD-6: a detached group outlives its driver; the next one lists it, hears its deaths and ends it, or calls it as its own", () =>
+      it.effect("RY-6 AD-1 AD-2 AD-6: a detached group outlives its driver; the next one calls it as its own, or lists it, hears its deaths and ends it; and it outlives its bridge", () =>
         Effect.gen(function*() {
           const runtime = yield* Runtime
-          const [ended, kept] = yield* Effect.all([drive(runtime, "2", "30"), drive(runtime, "2", "30")], { concurrency: 2 })
-          ended.child.kill("SIGKILL")
+          const former = yield* drive(runtime, "2,2", "30")
+          const [ended] = former.others
           const ray = yield* RayCluster.Ray
-          // Ray hears of its end a little later. The other one has a driver.
-          const [listed, ...others] = yield* Effect.repeat(ray.adopt, { until: (found) => found.length > 0 })
-          assert.deepStrictEqual([listed!.group, others], [ended.group, []])
-          assert.deepStrictEqual(
-            listed!.workers.map(({ member, process }) => [member, process.pid]).toSorted(),
-            ended.pids.map((pid, member) => [member, pid])
-          )
-          process.kill(ended.pids[1]!, "SIGKILL")
-          const { death } = yield* listed!.workers.find(({ member }) => member === 1)!.process.end
-          assert.deepStrictEqual(death, { _tag: "Killed", signal: "SIGKILL" })
-          assert.isTrue(lives(ended.pids[0]!))
-          yield* listed!.end
-
           const adopt = WorkerGroup.adopt(Scout, {
-            group: kept.group,
+            group: former.group,
             entry,
             mesh: Mesh.make({ rank: 2 }),
             supervision: Supervision.restart({ max: 9, per: "1 minute" }),
             capacity: 3
           })
+          // Both have a driver.
+          assert.deepStrictEqual(yield* ray.adopt, [])
           const driven = yield* Effect.flip(Effect.scoped(adopt))
           assert.deepStrictEqual(driven._tag === "AdoptError" && driven.reason, "driven")
           // One that is stopped keeps its lock: somebody removes it by hand.
-          kept.child.kill("SIGSTOP")
-          const lock = join(runtime, "phalanx", kept.group.slice(-40), "lock")
+          former.child.kill("SIGSTOP")
+          const lock = join(runtime, "phalanx", former.group.slice(-40), "lock")
           rmSync(lock)
           writeFileSync(lock, "", { mode: 0o600 })
           yield* Effect.scoped(Effect.gen(function*() {
             const group = yield* adopt
-            assert.deepStrictEqual(group.workers.map(({ pid, rank }) => [rank, pid]), kept.pids.map((pid, rank) => [rank, pid]))
+            assert.deepStrictEqual(group.workers.map(({ pid, rank }) => [rank, pid]), former.pids.map((pid, rank) => [rank, pid]))
             // Rank 0 had a call that kept its turn.
             assert.strictEqual((yield* group.call.place()).length, 2)
             yield* group.call.meet()
-            process.kill(kept.pids[1]!, "SIGKILL")
+            process.kill(former.pids[1]!, "SIGKILL")
             const [died] = yield* Stream.runCollect(Stream.take(group.deaths, 1))
             assert.deepStrictEqual([died!.rank, died!.death], [1, { _tag: "Killed", signal: "SIGKILL" }])
             yield* group.call.place()
             yield* group.call.meet()
             yield* Effect.scoped(Effect.flatMap(group.prepare({ to: { rank: 3 } }), ({ commit }) => commit))
             yield* group.call.meet()
-            assert.deepStrictEqual([group.workers.length, group.workers[0]!.pid], [3, kept.pids[0]])
+            assert.deepStrictEqual([group.workers.length, group.workers[0]!.pid], [3, former.pids[0]])
 
             // When it goes on it hears that it was replaced, and does no harm.
-            kept.child.kill("SIGCONT")
-            yield* eventually("the former driver ends", Effect.sync(() => kept.child.exitCode !== null))
-            assert.include(kept.output(), "failed: replaced")
+            former.child.kill("SIGCONT")
+            yield* eventually("the former driver is told", Effect.sync(() => former.output().includes("failed: replaced")))
             yield* group.call.meet()
-          }))
-          yield* gone([...ended.pids, ...kept.pids], 1000)
-          assert.deepStrictEqual(segments(kept.group), [])
-        }))
 
-      it.effect("RY-6: a detached group outlives its bridge, and goes on with the next one", () =>
-        Effect.gen(function*() {
-          const before = childrenNaming("bridge.py")
-          const pid = yield* Effect.scoped(Effect.gen(function*() {
-            const group = yield* scouts(2)
+            former.child.kill("SIGKILL")
+            // Ray hears of its end a little later. The group that was taken over has a driver.
+            const [listed, ...others] = yield* Effect.repeat(ray.adopt, { until: (found) => found.length > 0 })
+            assert.deepStrictEqual([listed!.group, others], [ended!.name, []])
+            assert.deepStrictEqual(
+              listed!.workers.map(({ member, process }) => [member, process.pid]).toSorted(),
+              ended!.pids.map((pid, member) => [member, pid])
+            )
+            process.kill(ended!.pids[1]!, "SIGKILL")
+            const { death } = yield* listed!.workers.find(({ member }) => member === 1)!.process.end
+            assert.deepStrictEqual(death, { _tag: "Killed", signal: "SIGKILL" })
+            assert.isTrue(lives(ended!.pids[0]!))
+            yield* listed!.end
+            yield* eventually("its worker is gone", Effect.sync(() => !lives(ended!.pids[0]!)), 1000)
+
+            const before = childrenNaming("bridge.py")
             const call = yield* Effect.forkChild(group.at(0).call.hold({ stderr: [] }), { startImmediately: true })
             process.kill(before[0]!, "SIGKILL")
             yield* eventually(
@@ -182,9 +180,10 @@ export const driver = (it: Beside) =>
             yield* group.kill(0)
             const error = yield* Effect.flip(Fiber.join(call))
             assert.deepInclude(error.reason, { _tag: "WorkerDied", death: { _tag: "Killed", signal: "SIGKILL" } })
-            return group.workers[1]!.pid!
+            yield* group.call.meet()
           }))
-          yield* gone([pid], 0)
+          yield* gone([...ended!.pids, ...former.pids], 1000)
+          assert.deepStrictEqual(segments(former.group), [])
         }))
     })
   })

@@ -1,14 +1,13 @@
 import { assert, describe } from "@effect/vitest"
-import * as Mesh from "@phalanx/core/Mesh"
-import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as RayCluster from "@phalanx/ray/RayCluster"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { fileURLToPath } from "node:url"
-import { environment, head } from "../../../test/harness/ray.ts"
-import { Another, entry, eventually, Pair, type Paired, scouts, type Shared } from "./cluster.ts"
-import { Scout } from "./fixtures/scoutProtocol.ts"
+import { Another } from "../../../test/harness/Another.ts"
+import { head } from "../../../test/harness/ray.ts"
+import { eventually, Pair, type Paired, scouts, shaped, type Shared } from "./cluster.ts"
+import type { Scout } from "./fixtures/scoutProtocol.ts"
 import { isAll } from "./transports.ts"
 
 type Group = WorkerGroup.WorkerGroup<typeof Scout, any>
@@ -18,6 +17,13 @@ const seen = Effect.fnUntraced(function*(group: Group, ...names: ReadonlyArray<s
   const environments = yield* group.call.environment()
   const parents = (yield* group.call.place()).map(({ parent }) => parent)
   return { parents, of: environments.map((env) => names.map((name) => env[name])) }
+})
+
+/** Every rank of it is there and answers, and nothing is told. */
+const isWhole = Effect.fnUntraced(function*(group: Group, ranks: number) {
+  assert.deepStrictEqual(group.workers.map(({ rank }) => rank), Array.from({ length: ranks }, (_, rank) => rank))
+  assert.isTrue((yield* group.exits.place()).every(Exit.isSuccess))
+  assert.isUndefined((yield* Effect.forkChild(group.failure)).pollUnsafe())
 })
 
 /** How many of the node's seats are taken, which nobody but these tests asks for. */
@@ -80,19 +86,20 @@ export const placement = (it: Shared) =>
     it.effect("RY-2: two groups side by side in one placement group take the bundles that are named, and leave it as it was", () =>
       Effect.gen(function*() {
         const { ask } = yield* Another
-        const made = yield* ask({ make: [{ CPU: 1 }, { CPU: 1, NPU: 0 }, { CPU: 1 }, { CPU: 1 }], name: "mine" })
+        const made = yield* ask({ make: [{ CPU: 1 }, { CPU: 1, NPU: 0 }, ...Array.from({ length: 4 }, () => ({ CPU: 1 }))], name: "mine" })
         const mine = made.groups.find(({ name }) => name === "mine")!
         yield* Effect.scoped(Effect.gen(function*() {
           const [one, two] = yield* Effect.all([
-            scouts(2, { placementGroup: { name: "mine" }, bundles: [2, 1] }),
-            scouts(1, { placementGroup: { id: mine.id }, bundles: [3] })
+            shaped(4, 1, { placementGroup: { name: "mine" }, bundles: [2, 1, 5, 4] }),
+            shaped(1, 1, { placementGroup: { id: mine.id }, bundles: [3] })
           ], { concurrency: 2 })
-          assert.deepStrictEqual((yield* Effect.all([seen(one), seen(two)])).map(({ parents }) => parents.length), [2, 1])
+          yield* isWhole(one, 4)
+          yield* isWhole(two, 1)
           for (
             const [placing, message] of [
               [{ placementGroup: { name: "mine" }, bundles: [1, 1] }, /bundle 1 is named twice in 1, 1/],
               [{ placementGroup: { name: "mine" }, bundles: [0, 1, 2] }, /3 bundles are named \(0, 1, 2\) for 2 ranks/],
-              [{ placementGroup: { name: "mine" }, resources: { CPU: 2 } }, /0 of 4 bundles hold what a worker asks for \(CPU 2\)/],
+              [{ placementGroup: { name: "mine" }, resources: { CPU: 2 } }, /0 of 6 bundles hold what a worker asks for \(CPU 2\)/],
               [{ placementGroup: { name: "nobody's" } }, /nobody's/]
             ] as const
           ) assert.match((yield* failure(placing)).message, message)
@@ -102,44 +109,24 @@ export const placement = (it: Shared) =>
         yield* ask({ remove: mine.id })
       }))
 
-    it.effect(
+    // One way of each is among the other tests.
+    it.effect.skipIf(!isAll)(
       "RY-2: meshes of (tp, pp) 1 1, 2 1, 4 1 and 2 2 start, with a placement group that is given and without, every rank in a bundle",
       () =>
         Effect.gen(function*() {
           const { ask } = yield* Another
           const made = yield* ask({ make: Array.from({ length: 4 }, () => ({ CPU: 1 })), name: "mine" })
           const { id } = made.groups.find(({ name }) => name === "mine")!
-          // A group of fewer ranks than bundles takes the first ones, and nothing waits for the others.
-          const usual = [[1, 1], [2, 1, { id }], [4, 1], [2, 2, { id }]] as const
-          const cases = isAll ? [...usual, [2, 1], [4, 1, { id }], [2, 2]] as const : usual
-          for (const [tp, pp, placementGroup] of cases) {
-            yield* Effect.scoped(Effect.gen(function*() {
-              const group = yield* WorkerGroup.make(Scout, { name: "scouts", mesh: Mesh.make({ pp, tp }), entry }).pipe(
-                RayCluster.placed({ placementGroup })
-              )
-              assert.deepStrictEqual(group.workers.map(({ rank }) => rank), Array.from({ length: tp * pp }, (_, rank) => rank))
-              assert.isTrue((yield* group.exits.place()).every(Exit.isSuccess))
-              assert.isUndefined((yield* Effect.forkChild(group.failure)).pollUnsafe())
-            }))
+          for (const [tp, pp] of [[1, 1], [2, 1], [4, 1], [2, 2]] as const) {
+            // A group of fewer ranks than bundles takes the first ones, and nothing waits for the others.
+            for (const placementGroup of [undefined, { id }]) {
+              yield* Effect.scoped(Effect.flatMap(shaped(tp, pp, { placementGroup }), (group) => isWhole(group, tp * pp)))
+            }
           }
           yield* ask({ remove: id })
         }),
       120_000
     )
-
-    it.effect("RY-2: a driver that an actor of Ray runs takes the actor's placement group", () =>
-      Effect.gen(function*() {
-        const { ask } = yield* Another
-        const made = yield* ask({ make: Array.from({ length: 5 }, () => ({ CPU: 1 })), name: "mine" })
-        const { driven, groups } = yield* ask({
-          drive: [process.execPath, fileURLToPath(new URL("../../../examples/ray/main.ts", import.meta.url))],
-          env: yield* environment,
-          name: "mine"
-        })
-        assert.match(driven!.join("\n"), /^0\n\[ 0, 1, 22, 33 \]\nRay .*\n\n$/)
-        assert.deepStrictEqual(groups.map(({ id }) => id), made.groups.map(({ id }) => id))
-        yield* ask({ remove: groups[0]!.id })
-      }))
 
     it.effect("RY-4: too few resources are an error within 5 seconds that says what was asked and what every node has free", () =>
       Effect.gen(function*() {

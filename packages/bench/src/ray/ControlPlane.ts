@@ -85,7 +85,7 @@ export const run = Effect.fn("ControlPlane.run")(
 
     const onRay = yield* Layer.build(RayCluster.layer({ ...head, python, output: "ignore", progress: () => {} }))
     // The first group on a connection has no agent yet: a warm one is what a driver has that starts another group.
-    yield* Effect.scoped(Effect.provideContext(group(1, Moe.entry()), onRay))
+    if (rounds > 1) yield* Effect.scoped(Effect.provideContext(group(1, Moe.entry()), onRay))
     const began = performance.now()
     const rayGroup = yield* Effect.provideContext(group(ranks, Moe.entry()), onRay)
     const ready = performance.now() - began

@@ -1,4 +1,6 @@
 /** What becomes of groups when hosts, or parts of them, are lost. */
+import type * as Cluster from "@phalanx/core/Cluster"
+import type { MessageQueues } from "@phalanx/core/MessageQueues"
 import * as Supervision from "@phalanx/core/Supervision"
 import type * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as RayCluster from "@phalanx/ray/RayCluster"
@@ -139,13 +141,22 @@ const signal = (pids: ReadonlyArray<number>, name: NodeJS.Signals) =>
     if (pids.length === 0) throw new Error("there is nothing to be signalled")
     for (const pid of pids) process.kill(pid, name)
   })
+
+interface Loss {
+  readonly name: string
+  /** It is among the rounds, and not among what is tested each time: what it tells of a group is told by another, too. */
+  readonly seldom?: true
+  readonly run: Effect.Effect<unknown, unknown, Duo | Three | RayCluster.Ray | Cluster.Cluster | MessageQueues>
+}
+
 const phalanx = fileURLToPath(new URL("../../../cli/phalanx.mjs", import.meta.url))
 const raylet = (host: number) => Hosts.processes("raylet/raylet", `--node_ip_address=${Hosts.address(host)}`)
 
 /** Each gives how many milliseconds a loss took to be told, by what was lost. */
-export const losses = [
+export const losses: ReadonlyArray<Loss> = [
   {
-    name: "RY-5: a driver on another host than the head's has rank 0 beside it, and leaves nothing when it is killed",
+    name:
+      "RY-2, RY-5: with nodes, only these are used, with rank 0 beside its driver; local ranks count those of a host, which share one agent; and nothing is left when the driver is killed",
     run: Effect.gen(function*() {
       const { address, python, token } = yield* Three
       yield* whole
@@ -169,9 +180,12 @@ export const losses = [
         (child) => Effect.sync(() => child.kill("SIGKILL"))
       )
       const told = yield* Effect.callback<string>((resume) => {
-        createInterface({ input: driver.stdout }).on("line", (line) => line.startsWith("pids") && resume(Effect.succeed(line)))
+        createInterface({ input: driver.stdout }).on("line", (line) => line.startsWith("places") && resume(Effect.succeed(line)))
       })
-      yield* equal(/^pids( \d+){4}$/.test(told), true)
+      const places: ReadonlyArray<{ readonly node: string; readonly parent: number; readonly local: string }> = JSON.parse(told.slice(6))
+      yield* equal(places.map(({ node }) => node), [2, 2, 3, 3].map(Hosts.address))
+      yield* equal(places.map(({ local }) => local), [0, 1, 0, 1].map((rank) => `${rank} of 2`))
+      yield* equal(new Set(places.map(({ node, parent }) => `${node} ${parent}`)).size, 2)
       const [first] = Hosts.processes("phalanx driven-", "rank 0")
       yield* equal([Hosts.processes("phalanx driven-").length, Hosts.space(first!) === Hosts.space(pid!)], [4, true])
       // Two ranks of a host meet by its memory.
@@ -197,6 +211,8 @@ export const losses = [
     })
   },
   {
+    // On one host, too.
+    seldom: true,
     name: "RY-3: the bridge is told, and every rank is started again by the next one",
     run: Effect.gen(function*() {
       const { millis } = yield* loses(yield* ranks, () => signal(Hosts.processes("python/bridge.py"), "SIGKILL"), 5000)
@@ -214,6 +230,8 @@ export const losses = [
     })
   },
   {
+    // Its raylet is what counts.
+    seldom: true,
     name: "RY-3: a host that is lost with its network is told, and its rank goes on on another host",
     run: Effect.gen(function*() {
       const { kill } = yield* Three

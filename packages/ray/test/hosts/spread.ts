@@ -1,6 +1,5 @@
 /** Groups that lie on several hosts. */
 import * as Mesh from "@phalanx/core/Mesh"
-import type * as Placement from "@phalanx/core/Placement"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as RayCluster from "@phalanx/ray/RayCluster"
 import * as Context from "effect/Context"
@@ -9,7 +8,9 @@ import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { execFileSync, spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { type AddressInfo, createServer, type Server } from "node:net"
+import { dirname } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as Hosts from "../../../../test/harness/hosts.ts"
@@ -151,28 +152,26 @@ except OSError: print(0)'`
   }
 ]
 
+/** What a program needs to use the cluster. */
+const environment = Effect.map(Three, ({ address, python, token }) => ({
+  ...process.env,
+  RAY_ADDRESS: address,
+  RAY_AUTH_TOKEN: token,
+  PATH: `${dirname(python)}:${process.env["PATH"]}`
+}))
+const example = (name: string) => fileURLToPath(new URL(`../../../../examples/${name}/main.ts`, import.meta.url))
+
+/** What the reference writes. */
+const { prompts }: { readonly prompts: ReadonlyArray<{ readonly name: string; readonly output: string }> } = JSON.parse(
+  readFileSync(new URL("../../../moe/model/reference.json", import.meta.url), "utf8")
+)
+
 export const nodes = [
   {
-    name:
-      "RY-2: with nodes, only these are used, local ranks count those of a host, which share one agent, and what does not fit is told of these alone",
+    name: "RY-2: with nodes, what does not fit is told of these alone",
     run: Effect.gen(function*() {
-      yield* allIsFree
-      const only = (strategy: Placement.Strategy) => RayCluster.placed({ nodes: [Hosts.address(2), Hosts.address(3)], strategy, wait: 0 })
-      yield* Effect.scoped(Effect.gen(function*() {
-        const group = yield* only("spread")(scouts(4))
-        const places = yield* group.call.place()
-        const [first] = places
-        yield* equal(
-          places.map(({ node }) => node),
-          [first!.node, first!.node, ...[2, 3].map(Hosts.address).filter((node) => node !== first!.node).flatMap((node) => [node, node])]
-        )
-        yield* equal(
-          (yield* group.call.environment()).map((env) => [env["LOCAL_RANK"], env["LOCAL_WORLD_SIZE"]]),
-          [0, 1, 0, 1].map((rank) => [String(rank), "2"])
-        )
-        yield* equal(new Set(places.map(({ host, parent }) => `${host} ${parent}`)).size, 2)
-      }))
-      const error = yield* Effect.flip(Effect.scoped(only("strict-spread")(scouts(3))))
+      const only = RayCluster.placed({ nodes: [Hosts.address(2), Hosts.address(3)], strategy: "strict-spread", wait: 0 })
+      const error = yield* Effect.flip(Effect.scoped(only(scouts(3))))
       yield* equal(
         /strict-spread of 3 × \{CPU 1\} does not fit: node \w+ \(10\.77\.0\.[23]\) has CPU \d of 8 free; node \w+ \(10\.77\.0\.[23]\)/.test(
           error.message
@@ -183,17 +182,20 @@ export const nodes = [
     })
   },
   {
+    name: "RY-1: the example writes on three hosts, a rank on each, what one machine writes",
+    run: Effect.gen(function*() {
+      const stdout = execFileSync(process.execPath, [example("ray-hosts"), "blorptastic"], { env: yield* environment, encoding: "utf8" })
+      const [first, second, third, ...text] = stdout.split("\n")
+      yield* equal(first, `rank 0 on ${Hosts.address(1)}`)
+      yield* equal([second!.slice(-1), third!.slice(-1)].toSorted(), ["2", "3"])
+      const { output } = prompts.find(({ name }) => name === "blorptastic")!
+      yield* equal(text.join("\n"), `blorptastic\n${Buffer.from(output, "hex")}\n`)
+    })
+  },
+  {
     name: "RY-4: a host that is no node of the cluster is told so",
     run: Effect.gen(function*() {
-      const { address, python, token } = yield* Three
-      const program = fileURLToPath(new URL("../../../../examples/ray/main.ts", import.meta.url))
-      const env = {
-        ...process.env,
-        RAY_ADDRESS: address,
-        RAY_AUTH_TOKEN: token,
-        PATH: `${python.slice(0, python.lastIndexOf("/"))}:${process.env["PATH"]}`
-      }
-      const child = yield* Hosts.start(4, [process.execPath, program], env)
+      const child = yield* Hosts.start(4, [process.execPath, example("ray")], yield* environment)
       let said = ""
       child.stdout!.setEncoding("utf8").on("data", (text: string) => said += text)
       const code = yield* Effect.callback<number | null>((resume) => {

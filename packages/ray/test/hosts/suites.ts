@@ -11,15 +11,21 @@ import { apiece, nodes, Trio } from "./spread.ts"
 export interface Suite {
   readonly name: string
   readonly layer: Layer.Layer<any, unknown, Three>
-  readonly cases: ReadonlyArray<
-    { readonly name: string; /** What it gives is told, too. */ readonly run: Effect.Effect<unknown, unknown, any> }
-  >
+  readonly cases: ReadonlyArray<Case<any>>
+}
+
+interface Case<R> {
+  readonly name: string
+  /** With PHALANX_RAY `all` alone. */
+  readonly seldom?: boolean
+  /** What it gives is told, too. */
+  readonly run: Effect.Effect<unknown, unknown, R>
 }
 
 const suite = <R>(
   name: string,
   layer: Layer.Layer<R, unknown, Three>,
-  cases: ReadonlyArray<{ readonly name: string; readonly run: Effect.Effect<unknown, unknown, R | Three> }>
+  cases: ReadonlyArray<Case<R | Three>>
 ): Suite => ({ name, layer, cases })
 
 /** One connection for all: a bridge takes a second of a processor to start. */
