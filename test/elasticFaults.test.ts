@@ -59,7 +59,7 @@ describe("a change of size of the model's ranks, in processes", () => {
           const generator = yield* Generator.make({ ranks })
           const wanted = ["actor", "black hole", "moon", "hack"].map((word, i) => ({
             prompt: Generator.headword(word),
-            maxTokens: 60,
+            maxTokens: 30,
             sampling: { temperature: i % 2 === 0 ? 0 : 0.7, seed: i }
           }))
           const write = Effect.forEach(wanted, generator.generate, { concurrency: "unbounded" })
@@ -155,15 +155,7 @@ describe("a change of size of the model's ranks, in processes", () => {
               yield* fails({ ...group, copy: poor }, "copy", "Refused"),
               /[4-8] requests run, and 3 owners, the poorest of which has room for 1, cannot hold them/
             )
-            // With room for two each, no owner has more from then on.
             writeFileSync(fickle, "room 2")
-            yield* scale(group, 3)
-            const many = yield* Effect.forkChild(Effect.all([write, write], { concurrency: 2 }), { startImmediately: true })
-            while ((yield* generator.load).running.join() !== "2,2,2") yield* Effect.yieldNow
-            assert.deepStrictEqual(yield* Fiber.join(many), [expected, expected])
-            yield* scale(group, 2)
-            rmSync(fickle)
-
             const fill = Ref.set(full, Option.some("full" as const))
             const empty = Ref.set(full, Option.none())
             const written = yield* Effect.forkChild(Effect.flip(scale({ ...group, copy: after(fill, group.copy) }, 3)), {
@@ -182,10 +174,15 @@ describe("a change of size of the model's ranks, in processes", () => {
               }
             )
             yield* ranks.call.describe()
+            // Two of three have room for two each: from then on no owner has more.
+            const many = yield* Effect.forkChild(Effect.all([write, write], { concurrency: 2 }), { startImmediately: true })
+            while ((yield* generator.load).running.join() !== "2,2,2") yield* Effect.yieldNow
+            assert.deepStrictEqual(yield* Fiber.join(many), [expected, expected])
             assert.deepStrictEqual((yield* scale({ ...group, retire: after(yield* Effect.cached(kill), group.retire) }, 2)).to.shape, {
               dp: 2,
               tp: 1
             })
+            rmSync(fickle)
             yield* write
             const same = yield* Effect.repeat(Effect.sync(() => held().join() === before.join()), {
               until: (same) => same,
