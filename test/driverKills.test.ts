@@ -8,7 +8,7 @@ describe("drivers killed at random moments", () => {
     () =>
       Effect.gen(function*() {
         const seed = Math.floor(Math.random() * 2 ** 32)
-        const { goneMillis, rounds, workers, workersLeft, filesLeft } = yield* campaign({ rounds: 3, seed })
+        const { goneMillis, rounds, workers, workersLeft, filesLeft } = yield* campaign({ rounds: 3, seed, ranks: 2 })
         assert.deepStrictEqual({ seed, rounds, workersLeft, filesLeft }, { seed, rounds: 3, workersLeft: 0, filesLeft: 0 })
         assert.isAtLeast(workers, 4)
         assert.isBelow(goneMillis.max, 1000)

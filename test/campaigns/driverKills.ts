@@ -90,10 +90,10 @@ const startAnother = (folder: string) =>
     )
   )
 
-const kill = Effect.fnUntraced(function*(folder: string, number: number, moment: Moment, draw: () => number) {
+const kill = Effect.fnUntraced(function*(folder: string, number: number, moment: Moment, draw: () => number, size: number | undefined) {
   const name = `kill-${process.pid}-${number}`
   const transport = draw() < 0.7 ? "shm" : draw() < 0.5 ? "ipc" : "tcp"
-  const ranks = 2 + Math.floor(draw() * 3)
+  const ranks = size ?? 2 + Math.floor(draw() * 3)
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(process.execPath, [driver, name, String(ranks), transport, ...(moment === "block" ? ["block"] : [])], {
@@ -141,15 +141,20 @@ const kill = Effect.fnUntraced(function*(folder: string, number: number, moment:
   } satisfies Round
 }, Effect.scoped)
 
-/** Kills so many drivers, one after the other. */
+/** Kills so many drivers, one after the other, each of so many ranks: by chance two to four. */
 export const campaign = Effect.fn("driverKills")(function*(
-  options: { readonly rounds: number; readonly seed: number; readonly onRound?: (round: Round, number: number) => Effect.Effect<void> }
+  options: {
+    readonly rounds: number
+    readonly seed: number
+    readonly ranks?: number
+    readonly onRound?: (round: Round, number: number) => Effect.Effect<void>
+  }
 ) {
   const folder = yield* home
   const draw = random(options.seed)
   const rounds: Array<Round> = []
   for (let number = 0; number < options.rounds; number++) {
-    const round = yield* kill(folder, number, moments[number % moments.length]!, draw)
+    const round = yield* kill(folder, number, moments[number % moments.length]!, draw, options.ranks)
     rounds.push(round)
     if (options.onRound !== undefined) yield* options.onRound(round, number)
   }

@@ -74,18 +74,18 @@ const untilState = (pid: number, state: string) =>
 describe("shared memory between processes", { timeout: 60_000 }, () => {
   it.live("MQ-1: frames of all lengths, longer than the ring too, come back from every rank they named, equal and in order", () =>
     Effect.gen(function*() {
-      const group = yield* startGroup(3, { ringBytes: 65536, laneBytes: 8192 })
+      const group = yield* startGroup(2, { ringBytes: 65536, laneBytes: 8192 })
       const next = random(1)
-      const expected: Array<Array<Frame>> = [[], [], []]
+      const expected: Array<Array<Frame>> = [[], []]
       for (let number = 0; number < 400; number++) {
         const length = number % 100 === 50 ? 300_000 : number % 10 === 5 ? next(30_000) : next(200)
         const frame: Frame = [number, { text: "ä".repeat(next(20)), list: [null, true, -1.5] }, new Uint8Array(length).fill(number)]
-        const ranks = [0, 1, 2].filter(() => next(3) > 0)
+        const ranks = [0, 1].filter(() => next(3) > 0)
         publish(group, frame, ranks)
         for (const rank of ranks) expected[rank]!.push(frame)
         if (number % 20 === 0) yield* Effect.yieldNow
       }
-      for (const rank of [0, 1, 2]) {
+      for (const rank of [0, 1]) {
         for (const frame of expected[rank]!) assert.deepStrictEqual(yield* group.from(rank), frame)
       }
     }))
@@ -173,17 +173,18 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
 
   it.live("a handle opens one rank's lanes once, and none that are gone", () =>
     Effect.gen(function*() {
-      const group = yield* startGroup(1)
-      const [handle] = group.handles
       const queues = yield* Effect.provide(MessageQueues, ShmQueues.layer)
-      const attach = (handle: Handle) =>
-        Effect.map(Effect.flip(Effect.scoped(queues.attach(handle, { receive: () => {}, lost: () => {} }))), (error) => error.issue)
-      assert.strictEqual(yield* attach(handle!), "another reader has attached already")
-      assert.include(yield* attach({ transport: "tcp", data: handle!.data }), "Expected")
-      assert.include(yield* attach({ transport: "shm", data: { ...handle!.data as object, ranks: -1 } }), "ranks")
-      assert.include(yield* attach({ transport: "shm", data: { ...handle!.data as object, incarnation: 7 } }), "header")
-      group.publisher.disconnect(0)
-      assert.strictEqual(yield* attach(handle!), "ENOENT")
+      const publisher = yield* queues.open({ group: `handles-${process.pid}`, secret: "00", ranks: 1, receive: () => {}, lost: () => {} })
+      const handle = yield* publisher.connect(0, 0)
+      const worker = { receive: () => {}, lost: () => {} }
+      const attach = (handle: Handle) => Effect.map(Effect.flip(Effect.scoped(queues.attach(handle, worker))), (error) => error.issue)
+      yield* queues.attach(handle, worker)
+      assert.strictEqual(yield* attach(handle), "another reader has attached already")
+      assert.include(yield* attach({ transport: "tcp", data: handle.data }), "Expected")
+      assert.include(yield* attach({ transport: "shm", data: { ...handle.data as object, ranks: -1 } }), "ranks")
+      assert.include(yield* attach({ transport: "shm", data: { ...handle.data as object, incarnation: 7 } }), "header")
+      publisher.disconnect(0)
+      assert.strictEqual(yield* attach(handle), "ENOENT")
     }))
 
   it.live("CO-10: a driver that ends, and workers that are killed, leave no file; a worker that lives is told", () =>
@@ -209,7 +210,11 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
 
   it.live("CO-10: what a killed driver left is swept by who knows the group's name and secret, and nothing else is", () =>
     Effect.gen(function*() {
-      const other = yield* startGroup(1)
+      const other = `other-${process.pid}`
+      const queues = yield* Effect.provide(MessageQueues, ShmQueues.layer)
+      yield* queues.open({ group: other, secret: "00", ranks: 1, receive: () => {}, lost: () => {} })
+      const others = filesOf(other)
+      assert.isNotEmpty(others)
       const [group, secret] = [`swept-${process.pid}`, Crypto.randomBytes(16).toString("hex")]
       const driver = yield* start("driver", group, secret)
       yield* driver.hear
@@ -221,7 +226,7 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
       assert.strictEqual(filesOf(group).length, 4)
       assert.strictEqual((yield* sweep(secret))[0]!.files, 4)
       assert.deepStrictEqual(filesOf(group), [])
-      assert.strictEqual(filesOf(other.name).length, 4)
+      assert.deepStrictEqual(filesOf(other), others)
     }))
 
   it.live("queues of the same group in one process leave each other's files alone", () =>
@@ -302,7 +307,7 @@ describe("shared memory between processes", { timeout: 60_000 }, () => {
 
   it.live("lanes between ranks carry every message in its order, with its channel and sequence, longer than the lane too", () =>
     Effect.gen(function*() {
-      const ranks = 4
+      const ranks = 3
       const secret = Crypto.randomBytes(16).toString("hex")
       const processes = yield* Effect.forEach(Array.from({ length: ranks }), () => start("peer"))
       processes.forEach(({ send }, rank) => send([rank, ranks, secret]))
