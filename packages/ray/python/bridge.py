@@ -71,6 +71,11 @@ async def ask(call, *args, **kwargs):
         raise Failure("Lost", f"Ray's control service has not answered for {PATIENCE} s") from None
 
 
+async def ready(group):
+    """Whether a placement group has been laid. Ray waits whole seconds: of less than one it makes none, and whoever waits in parts of a second never rests."""
+    return await asyncio.to_thread(group.wait, 0)
+
+
 def amounts(resources):
     """Without what Ray adds for itself: addresses of nodes, and shares of placement groups."""
     return {name: amount for name, amount in resources.items() if not name.startswith("node:") and "_group_" not in name}
@@ -143,9 +148,8 @@ class Bridge:
             raise Failure("Exists" if "already exists" in str(error) else "Refused", error) from None
         self.groups[group] = made
         end = None if patience is None else time.monotonic() + patience
-        look = 0.05
-        while not await asyncio.to_thread(made.wait, look):
-            look = min(2 * look, LOOK)
+        pause = 0.01
+        while not await ready(made):
             if self.groups.get(group) is not made:
                 raise Failure("GivenUp", f"{group} was given up before there was room for it")
             state = (await ask(placement_group_table, made))["stats"]["scheduling_state"]
@@ -153,6 +157,8 @@ class Bridge:
                 nodes = await self.nodes()
                 await self.release(group)
                 raise Failure("DoesNotFit", state, nodes=nodes)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LOOK)
         return await self.bundles(group)
 
     async def bundles(self, group):
@@ -214,8 +220,9 @@ class Bridge:
             raise Failure("NoGroup", f"there is no placement group {group}")
         if group not in self.places:
             # Unless it is known: an agent has died since, and maybe its node, and the bundles may wait for another one.
-            while not await asyncio.to_thread(self.groups[group].wait, 0.1):
+            while not await ready(self.groups[group]):
                 await self.bundles(group)
+                await asyncio.sleep(0.1)
             await self.bundles(group)
         place = self.places[group][bundle]
         devices = {name: amount for name, amount in place["resources"].items() if name in DEVICES}

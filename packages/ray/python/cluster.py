@@ -5,6 +5,7 @@ The environment bears the token and Ray's own settings; argument 2 is the rest, 
 """
 import ctypes
 import fcntl
+import gc
 import glob
 import json
 import os
@@ -57,9 +58,12 @@ def sweep_others():
 held = open(os.path.join(settings["folder"], "lock"), "w")
 fcntl.flock(held, fcntl.LOCK_EX)
 sweep_others()
+gc.disable()  # Modules are no garbage.
 try:
     from ray._private import node as nodes
     from ray._private.parameter import RayParams
+
+    gc.enable()
 
     class Node(nodes.Node):
         def start_api_server(self, **_):

@@ -93,6 +93,8 @@ export const make: (options?: Options) => Effect.Effect<Head, RayError, Scope.Sc
           RAY_health_check_period_ms: "500",
           RAY_health_check_timeout_ms: "1000",
           RAY_health_check_failure_threshold: "3",
+          // An agent is all that a driver has started, and that as soon as it is there.
+          RAY_prestart_worker_first_driver: "0",
           // Nobody asks it for what has been.
           RAY_enable_metrics_collection: "0",
           RAY_task_events_report_interval_ms: "0",
