@@ -12,7 +12,7 @@
  * - SI-1: a run is a function of its seed: the same turns, at the same times, with the same `hash`.
  * - SI-2: a turn is one task of one process; any process that has one may be next. Tasks of one fiber, and messages of one inbox, keep their order.
  * - SI-3: time passes only when nobody can do anything at this time.
- * - SI-4: a process that is stopped has no turns until it goes on, then all that it missed; one that has ended never has another, nor do its finalizers.
+ * - SI-4: a process that is stopped has no turns until it goes on, then all that it missed; one that has ended never has another, nor do its finalizers, and no time passes for its sleeps.
  *
  * What waits for something outside of the world (a promise, a timer of the platform) is not heard: it waits for ever, and the world says so.
  */
@@ -152,6 +152,8 @@ export const make = (options: Options): World => {
     readonly context: Context.Context<never>
     readonly waiting: Array<Queue> = []
     readonly due: Queue
+    /** What it will be woken by. */
+    readonly sleeps = new Set<agenda.Entry>()
     state: "running" | "stopped" | "gone" = "running"
     fibers = 0
     timers = 0
@@ -237,6 +239,8 @@ export const make = (options: Options): World => {
     end(): void {
       this.state = "gone"
       for (const queue of this.waiting.splice(0)) queue.tasks.length = 0
+      for (const entry of this.sleeps) events.cancel(entry)
+      this.sleeps.clear()
       this.check()
     }
   }
@@ -263,9 +267,11 @@ export const make = (options: Options): World => {
             if (!waits) return false
             waits = false
             loop.timers--
+            loop.sleeps.delete(entry)
             return true
           }
           const entry = at(now + Math.max(1, Math.round(millis * 1000)), () => loop.due.post(() => over() && resume(Effect.void)))
+          loop.sleeps.add(entry)
           return Effect.sync(() => {
             if (over()) events.cancel(entry)
           })
