@@ -52,7 +52,7 @@ for (const transport of ["shm", "tcp"] as const) {
         const { reason } = yield* Fiber.join(later)
         assert(reason._tag === "WorkerDied")
         assert.deepStrictEqual([reason.reason, reason.pid], ["frozen", frozen])
-        yield* Stream.runHead(Stream.filter(group.events, ({ _tag }) => _tag === "Restarted"))
+        yield* Effect.raceFirst(Stream.runHead(Stream.filter(group.events, ({ _tag }) => _tag === "Restarted")), group.failure)
         assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [2, 1])
         assert.isTrue(lives(frozen))
         const before = yield* group.counters
@@ -63,7 +63,7 @@ for (const transport of ["shm", "tcp"] as const) {
         const after = yield* Effect.repeat(group.counters, {
           until: ({ fenced }) => fenced > before.fenced,
           schedule: Schedule.spaced("2 millis")
-        })
+        }).pipe(Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error("nothing that it said was counted")) }))
         assert.deepStrictEqual({ ...after, fenced: 0 }, { ...before, fenced: 0 })
         assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [3, 2])
         assert.deepStrictEqual(yield* group.call.meet(), [[0, 1], [0, 1]])
