@@ -7,7 +7,6 @@ whatever is not detached. The environment bears the cluster's token.
 import asyncio
 import concurrent.futures
 import ctypes
-import gc
 import json
 import os
 import signal
@@ -42,8 +41,6 @@ class Failure(Exception):
         self.code, self.data = code, data
 
 
-# Modules are no garbage, and to look for some among them takes a tenth of the time until Ray is loaded.
-gc.disable()
 try:
     import ray
     from ray._private.services import find_node_ids
@@ -57,7 +54,6 @@ try:
     import agent
 except ImportError as error:
     fatal("RayMissing", f"{error} in {sys.executable}")
-gc.enable()
 
 # Devices that Ray hands out by actor: each bundle that holds some has an agent of its own, which alone sees them.
 DEVICES = {"GPU", "TPU", "NPU", "HPU", "neuron_cores"}

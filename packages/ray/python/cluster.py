@@ -5,7 +5,6 @@ The environment bears the token and Ray's own settings; argument 2 is the rest, 
 """
 import ctypes
 import fcntl
-import gc
 import glob
 import json
 import os
@@ -58,12 +57,9 @@ def sweep_others():
 held = open(os.path.join(settings["folder"], "lock"), "w")
 fcntl.flock(held, fcntl.LOCK_EX)
 sweep_others()
-gc.disable()  # Modules are no garbage.
 try:
     from ray._private import node as nodes
     from ray._private.parameter import RayParams
-
-    gc.enable()
 
     class Node(nodes.Node):
         def start_api_server(self, **_):
