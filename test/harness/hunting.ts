@@ -3,17 +3,10 @@
  * one fails. Prints, as JSON, which seed that was and why it failed.
  */
 import type { Outcome } from "@phalanx/core/testing/Simulation"
-import { readFileSync } from "node:fs"
-import { registerHooks, stripTypeScriptTypes } from "node:module"
-import { join } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
+import * as replaced from "./replaced.ts"
 
-/** A bug: text of a file, and what stands there instead. */
-export interface Mutant {
-  /** From the project's root. */
-  readonly file: string
-  readonly from: string
-  readonly to: string
+/** A bug. */
+export interface Mutant extends replaced.Replacement {
   /** What among others must be found wrong: the label of a promise. */
   readonly shows?: string
   /** A seed by which it was found: where to look first. */
@@ -26,41 +19,7 @@ export interface Found {
   readonly violations: ReadonlyArray<string>
 }
 
-const root = join(import.meta.dirname, "../..")
-const ours = pathToFileURL(join(root, "packages")).href
 const most = 2000
-
-/** What a module's address bears that is loaded for one bug alone. */
-const mark = "?bug="
-const split = (url: string): readonly [string, string] => {
-  const at = url.indexOf(mark)
-  return at < 0 ? [url, ""] : [url.slice(0, at), url.slice(at)]
-}
-
-const put = (mutants: ReadonlyArray<Mutant>): void => {
-  const stripped = new Map<string, string>()
-  const textOf = (url: string): string => {
-    const text = stripped.get(url) ?? stripTypeScriptTypes(readFileSync(new URL(url), "utf8"))
-    stripped.set(url, text)
-    return text
-  }
-  registerHooks({
-    resolve: (specifier, context, next) => {
-      const found = next(specifier, context)
-      const [, bug] = split(context.parentURL ?? "")
-      return bug === "" || !found.url.startsWith(ours) || found.url.includes("/node_modules/") ? found : { ...found, url: found.url + bug }
-    },
-    load: (url, context, next) => {
-      const [address, bug] = split(url)
-      if (bug === "") return next(url, context)
-      const { file, from, to } = mutants[Number(bug.slice(mark.length))]!
-      if (fileURLToPath(address) !== join(root, file)) return { format: "module", source: textOf(address), shortCircuit: true }
-      const text = readFileSync(new URL(address), "utf8")
-      if (text.split(from).length !== 2) throw new Error(`${file} does not have ${from} once: the bug has to be put in elsewhere`)
-      return { format: "module", source: stripTypeScriptTypes(text.replace(from, () => to)), shortCircuit: true }
-    }
-  })
-}
 
 const hunt = (run: (seed: number) => Outcome, first: number | undefined): Found => {
   for (let seed = 0; seed <= most; seed++) {
@@ -77,12 +36,16 @@ export const main = async (mutants: Readonly<Record<string, Mutant>>, simulation
   const [only] = process.argv.slice(2)
   const names = Object.keys(mutants)
   if (only !== undefined && !(only in mutants)) throw new Error(`there is no bug "${only}": there are ${names.join("; ")}`)
-  put(Object.values(mutants))
+  const load = replaced.make(Object.values(mutants))
   const found: Record<string, Found> = {}
   for (const [index, name] of names.entries()) {
     if (only !== undefined && only !== name) continue
-    const { run }: { readonly run: (seed: number) => Outcome } = await import(`${simulation.href}${mark}${index}`)
-    found[name] = hunt(run, mutants[name]!.seed)
+    const mutant = mutants[name]!
+    if (replaced.places(mutant) !== 1) {
+      throw new Error(`${mutant.file} does not have ${mutant.from} once: the bug has to be put in elsewhere`)
+    }
+    const { run }: { readonly run: (seed: number) => Outcome } = await load(simulation, index)
+    found[name] = hunt(run, mutant.seed)
   }
   process.stdout.write(JSON.stringify(found), () => process.exit(0))
 }

@@ -2,11 +2,10 @@
  * Decoders that lack one of their checks, each loaded a second time with that text replaced, and how many inputs it takes until somebody notices. A
  * program of its own, since it comes between Node and the modules: writes the list with what was found, as JSON.
  */
-import { readFileSync } from "node:fs"
-import { registerHooks } from "node:module"
 import { dirname, join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { campaign, type Decoder, samples } from "./fuzz.ts"
+import * as replaced from "./replaced.ts"
 
 export interface Gap {
   readonly decoder: string
@@ -175,35 +174,14 @@ const root = join(import.meta.dirname, "../..")
 /** Inputs until a gap must have been found. */
 export const within = 5000
 
-/** Everything that the module of a gap loads from this tree is loaded anew for it. */
-const mark = "?gap="
-const isOurs = (url: string): boolean => url.startsWith(pathToFileURL(join(root, "packages")).href) && !url.includes("/node_modules/")
-
-const come = (): void =>
-  void registerHooks({
-    resolve: (specifier, context, next) => {
-      const found = next(specifier, context)
-      const at = context.parentURL?.indexOf(mark) ?? -1
-      return at < 0 || !isOurs(found.url) ? found : { ...found, url: found.url + context.parentURL!.slice(at) }
-    },
-    load: (url, context, next) => {
-      const at = url.indexOf(mark)
-      if (at < 0) return next(url, context)
-      const path = url.slice(0, at)
-      const { check, file, instead } = gaps[Number(url.slice(at + mark.length))]!
-      const loaded = next(path, context)
-      if (path !== pathToFileURL(join(root, file)).href) return loaded
-      return { ...loaded, source: String(loaded.source).replace(check, () => instead) }
-    }
-  })
-
 /** For each gap, how many inputs found it, and what they found. */
 const main = async (): Promise<void> => {
-  come()
+  const replacements = gaps.map(({ check, file, instead }) => ({ file, from: check, to: instead }))
+  const load = replaced.make(replacements)
   const found: Array<Found> = []
-  for (const [index, { check, decoder: name, file, module }] of gaps.entries()) {
-    const places = readFileSync(join(root, file), "utf8").split(check).length - 1
-    const decoders: ReadonlyArray<Decoder> = Object.values(await import(`${pathToFileURL(join(root, module)).href}${mark}${index}`))
+  for (const [index, { decoder: name, module }] of gaps.entries()) {
+    const places = replaced.places(replacements[index]!)
+    const decoders: ReadonlyArray<Decoder> = Object.values(await load(pathToFileURL(join(root, module)), index))
     const decoder = decoders.find((each) => each.name === name)!
     const corpus = samples(join(root, dirname(module), "../corpus", name)).map(({ input }) => input)
     const { failures, inputs } = await campaign(decoder, { seed: 1, inputs: within, corpus, first: true })

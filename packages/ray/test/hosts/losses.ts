@@ -101,7 +101,7 @@ const settled = Effect.gen(function*() {
 
 /** The files of queues in the memory of all hosts. */
 const files = (raylets = Hosts.processes("raylet/raylet")): ReadonlyArray<string> =>
-  raylets.flatMap((pid) => readdirSync(`/proc/${pid}/root/dev/shm`)).filter((name) => name.startsWith("phalanx-"))
+  raylets.flatMap((pid) => readdirSync(join("/proc", `${pid}`, "root", "dev", "shm"))).filter((name) => name.startsWith("phalanx-"))
 
 /** No process that a worker or an agent was is left on any host, nor a file of theirs, and every processor is free. */
 const clean = Effect.gen(function*() {
