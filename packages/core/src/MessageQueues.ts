@@ -91,7 +91,7 @@ export interface PublisherOptions {
   readonly lost: (rank: number, issue: string) => void
   /** A process whose lanes have been closed speaks all the same; nothing of it was delivered. */
   readonly fenced?: ((rank: number) => void) | undefined
-  /** Whether another driver has taken the group over: then its files are that one's. */
+  /** Whether another driver has taken the group over: then its files and workers are that one's, and nobody is told goodbye. */
   readonly replaced?: (() => boolean) | undefined
   /** What the group does at the moment, for a cluster that lets others see it. */
   readonly snapshot?: (() => Snapshot) | undefined

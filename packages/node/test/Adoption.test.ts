@@ -70,6 +70,13 @@ const drive = Effect.fnUntraced(function*<Name extends string>(
   return { child, kill, of, output: () => output }
 })
 
+/** What somebody may do by hand to a lock that is held. */
+const remakeLock = (registry: string): void => {
+  const lock = join(registry, filesIn(registry)[0]!, "lock")
+  Fs.rmSync(lock)
+  Fs.writeFileSync(lock, "", { mode: 0o600 })
+}
+
 const started = drive(120_000, {
   shm: { transport: "shm", size: 2, to: 3 },
   tcp: { transport: "tcp", size: 3, to: 2 },
@@ -184,16 +191,28 @@ layer(Former.layer, { excludeTestServices: true })("a driver that takes over", (
       assert.deepStrictEqual([[keeper, ...pids].filter(lives), filesIn(registry), filesIn(segments)], [[], [], []])
     }).pipe(Effect.scoped))
 
+  for (const transport of ["shm", "tcp"] as const) {
+    it.effect(`AD-1 AD-6: has the workers, as they are, of one that lives and whose lock was made anew, over ${transport}`, () =>
+      Effect.gen(function*() {
+        const { child, of: { living: { adopt, pids, registry } }, output } = yield* drive(120_000, { living: { transport, size: 2 } })
+        remakeLock(registry)
+        const group = yield* adopt()
+        yield* eventually("the former driver ends", () => child.exitCode !== null)
+        assert.include(output(), "failed: replaced")
+        assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [6, 6])
+        assert.deepStrictEqual(yield* group.call.meet(), [[0, 0], [0, 0]])
+        assert.deepStrictEqual(group.workers.map(({ incarnation, pid }) => [incarnation, pid]), pids.map((pid) => [0, pid]))
+      }).pipe(Effect.scoped))
+  }
+
   it.effect("AD-6: is not disturbed by one that thaws, which is told that it was replaced and is counted", () =>
     Effect.gen(function*() {
       const { child, of: { thawing: { adopt, pids, registry } }, output } = yield* drive(4000, { thawing: { transport: "shm", size: 2 } })
       const stopped = performance.now()
       child.kill("SIGSTOP")
       yield* eventually("the driver is stopped", () => stat(child.pid!)[0] === "T")
-      // One that is stopped keeps its lock: somebody has removed it by hand.
-      const lock = join(registry, filesIn(registry)[0]!, "lock")
-      Fs.rmSync(lock)
-      Fs.writeFileSync(lock, "", { mode: 0o600 })
+      // One that is stopped keeps its lock.
+      remakeLock(registry)
       const group = yield* adopt()
       assert.deepStrictEqual(yield* group.call.add({ n: 1 }), [6, 6])
       // When it goes on it has a lease to renew first of all.

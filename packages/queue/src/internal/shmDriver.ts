@@ -113,12 +113,14 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     (rank) => lose(connections.get(rank)!, lostReader)
   )
   let timer: NodeJS.Timeout | undefined
+  /** Its workers are another driver's then: a goodbye would end them. */
+  const isReplaced = (): boolean => options.replaced?.() === true
 
   const countProcesses = () => memory.store(Layout.group.processes, connections.size + 1)
 
   /** Removes what a worker that was killed has left: its doorbell, its lanes to other ranks. One that is a fiber of this process has left nothing. */
   const tidy = ({ memory }: Connection): void => {
-    const owner = options.replaced?.() === true ? 0 : memory.load(Layout.rank.pid)
+    const owner = isReplaced() ? 0 : memory.load(Layout.rank.pid)
     if (owner !== 0 && owner !== pid) machine.sweepOf(folder, prefix, owner)
   }
 
@@ -130,8 +132,10 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
     countProcesses()
     if (connection.ended) tidy(connection)
     else if (connection.memory.load(Layout.rank.pid) !== 0) strays.add(connection)
-    connection.memory.store(Layout.rank.state, state)
-    connection.ringer.wake()
+    if (!isReplaced()) {
+      connection.memory.store(Layout.rank.state, state)
+      connection.ringer.wake()
+    }
     connection.ringer.close()
     // It may have kept room that others wait for, and it may have died between taking this process's parked word and ringing.
     poller.look()

@@ -118,12 +118,13 @@ const bindIpc = Effect.fnUntraced(function*(socket: Router, secret: string) {
   })
 })
 
-/** Binds a hub; `refused` counts what strangers send. Closing the scope ends its lanes; who wants the last word to arrive flushes them before. */
+/** Binds a hub; `refused` counts what strangers send, and once it `isSilent` whoever used a lane that is closed hears nothing of that. Closing the scope ends its lanes; who wants the last word to arrive flushes them before. */
 export const make: (
   resolved: Resolved,
   secret: string,
-  refused: () => void
-) => Effect.Effect<Hub, QueueError, Scope.Scope> = Effect.fnUntraced(function*(resolved, secret, refused) {
+  refused: () => void,
+  isSilent?: () => boolean
+) => Effect.Effect<Hub, QueueError, Scope.Scope> = Effect.fnUntraced(function*(resolved, secret, refused, isSilent) {
   const tcp = resolved.kind === "tcp"
   const host = tcp ? yield* numeric(resolved.host) : ""
   if (tcp && capability.curve !== true && !isLoopback(host)) {
@@ -223,6 +224,7 @@ export const make: (
     if (lane === undefined) return
     lanes.delete(name)
     lane.deadline.stop()
+    if (isSilent?.() === true) return lane.link.end()
     lane.link.close(reason)
     closed.set(name, { reason, stale: lane.stale })
     if (closed.size > closedKept) closed.delete(closed.keys().next().value!)

@@ -28,7 +28,7 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
   Effect.fnUntraced(function*(options) {
     // Closed last: whatever killed workers have left behind.
     if (resolved.kind === "ipc") yield* Files.sweepAtEnd(Files.temporary(), Files.socketsPrefix(options.secret), options.replaced)
-    const hub = yield* Hub.make(resolved, options.secret, refused)
+    const hub = yield* Hub.make(resolved, options.secret, refused, options.replaced)
     const ranks = new Map<number, Rank>()
 
     const close = (rank: number, reason: string): void => {
@@ -72,6 +72,7 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
     }
 
     yield* Effect.addFinalizer(() => {
+      if (options.replaced?.() === true) return Effect.void
       const lanes = [...ranks.values()]
       const requests = lanes.map((lane) => lane.requests)
       // The goodbye goes where the last frames went, and after the control frames.
