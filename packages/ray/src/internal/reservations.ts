@@ -46,6 +46,9 @@ export interface Reservation {
 /** Without `wait`: what was freed a moment ago is on offer again within a second or so. */
 const patience = 3
 
+/** How many times more Ray is asked for what there is room for by its own account: a busy machine may be slow to lay it. */
+const reminders = 4
+
 /** After how long, in seconds, it is told that a group waits; each time is twice as long as the one before. */
 const untilTold = 10
 
@@ -99,6 +102,16 @@ export const make = Effect.fnUntraced(function*(link: Link, detached: boolean, n
     const wait = placing.wait === undefined ? patience : Duration.toSeconds(Duration.fromInputUnsafe(placing.wait))
     const doesNotFit = (nodes: ReadonlyArray<Placement.Node>) =>
       new Placement.PlacementError({ reason: { _tag: "DoesNotFit", strategy, asked, nodes } })
+    const isLate = ({ code, nodes }: Refused) => code === "DoesNotFit" && Placement.fit(asked, strategy, nodes)._tag === "Success"
+    const late = ({ detail }: Refused) =>
+      new RayError({
+        reason: "Refused",
+        where: group,
+        issue: `Ray has not laid the placement group within ${
+          (placing.wait === undefined ? reminders + 1 : 1) * wait
+        } s, though there is room; it says ${detail}`,
+        advice: "Look at what Ray's control service does, or give `wait` more time"
+      })
     yield* bridge.ask("nodes", {}).pipe(
       Effect.flatMap((nodes) => Effect.sync(() => news(`Ray: ${group} waits for room: ${doesNotFit(nodes).message}`))),
       Effect.ignore,
@@ -115,9 +128,12 @@ export const make = Effect.fnUntraced(function*(link: Link, detached: boolean, n
       pins,
       patience: Number.isFinite(wait) ? wait : null
     }).pipe(
+      Effect.retry({ times: placing.wait === undefined ? reminders : 0, while: isLate }),
       // The former bridge's groups go with its job, a moment after it.
       Effect.retry({ schedule: Schedule.spaced("100 millis"), times: 20, while: ({ code }) => code === "Exists" }),
-      Effect.mapError((refused) => refused.code === "DoesNotFit" ? doesNotFit(refused.nodes) : refusedBy(group, refused))
+      Effect.mapError((refused) =>
+        refused.code !== "DoesNotFit" ? refusedBy(group, refused) : isLate(refused) ? late(refused) : doesNotFit(refused.nodes)
+      )
     )
   }, Effect.scoped)
 
