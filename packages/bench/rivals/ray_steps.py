@@ -28,7 +28,7 @@ class Rank:
     async def connect(self, path):
         with open(path) as file:
             told = json.load(file)
-        self.waiting, self.is_gone = collections.deque(), False
+        self.waiting, self.early, self.turn, self.is_gone = collections.deque(), {}, 0, False
         self.asked, self.answers = ring.Writer(told["asked"]), ring.Reader(told["answers"])
         loop = asyncio.get_running_loop()
         self.answers.listen(loop, lambda data: self.waiting.popleft().set_result(data), self.end)
@@ -38,16 +38,22 @@ class Rank:
 
     def end(self):
         self.is_gone = True
-        while self.waiting:
-            self.waiting.popleft().set_exception(ConnectionError("the worker is gone"))
+        for answer in [*self.waiting, *(answer for _, answer in self.early.values())]:
+            answer.set_exception(ConnectionError("the worker is gone"))
+        self.waiting.clear()
+        self.early.clear()
 
-    async def step(self, data):
+    async def step(self, number, data):
         if self.is_gone:
             raise ConnectionError("the worker is gone")
-        # Written before anything is waited for, so that steps reach the worker in the order of the calls, and one may wait there for the one before it.
-        self.asked.publish(data)
         answer = asyncio.get_running_loop().create_future()
-        self.waiting.append(answer)
+        # Ray may start the second of two calls before the first one. A step reaches the worker in its turn, without waiting for the answer to the one before it.
+        self.early[number] = data, answer
+        while self.turn in self.early:
+            data, its = self.early.pop(self.turn)
+            self.turn += 1
+            self.waiting.append(its)
+            self.asked.publish(data)
         return await answer
 
     async def echo(self, data):
@@ -81,11 +87,13 @@ ray.get([rank.connect.remote(path) for rank, path in zip(ranks, sys.argv[3:])])
 out.write(b".")
 asked = queue.SimpleQueue()
 threading.Thread(target=answer, args=(asked,), daemon=True).start()
+steps = 0
 while head := sys.stdin.buffer.read(5):
     kind, length = struct.unpack("<cI", head)
     if kind == b"S":
         data = sys.stdin.buffer.read(length)
-        asked.put([rank.step.remote(data) for rank in ranks])
+        asked.put([rank.step.remote(steps, data) for rank in ranks])
+        steps += 1
     else:
         asked.put(length)
 os._exit(0)
