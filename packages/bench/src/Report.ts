@@ -3,7 +3,6 @@ import type { Bench } from "./Bench.ts"
 import type { Depth } from "./Depth.ts"
 import { machine, versions } from "./Machine.ts"
 import { median, type Row } from "./Row.ts"
-import * as Soak from "./Soak.ts"
 import { targets } from "./Target.ts"
 
 /** A bench with what it found. */
@@ -74,8 +73,8 @@ const markdown = (lines: ReadonlyArray<ReadonlyArray<string>>): string =>
     "\n"
   )
 
-/** `RESULTS.md`; what the last soak came to, if there was one, is part of it. */
-export const results = (results: ReadonlyArray<Result>, depth: Depth, soak: Soak.Summary | undefined): string => {
+/** `RESULTS.md`, with sections that other commands have measured at its end. */
+export const results = (results: ReadonlyArray<Result>, depth: Depth, sections: ReadonlyArray<string>): string => {
   const shares = results.flatMap(({ rows }) => rows.flatMap(({ foreign }) => foreign > 0 ? [foreign] : []))
   return [
     "# Results",
@@ -101,6 +100,6 @@ export const results = (results: ReadonlyArray<Result>, depth: Depth, soak: Soak
         ? []
         : [`<details><summary>One by one</summary>\n\n${lines.map((line) => `- ${line}`).join("\n")}\n\n</details>`])
     ]),
-    ...(soak === undefined ? [] : [Soak.section(soak).trimEnd()])
+    ...sections.map((section) => section.trimEnd())
   ].join("\n\n") + "\n"
 }

@@ -1,4 +1,5 @@
 /** What a bench finds of one system in one setting. */
+import * as Schema from "effect/Schema"
 import type { Setting } from "./System.ts"
 
 /** One round's measurements, in the bench's unit. */
@@ -9,25 +10,26 @@ export interface Round {
 }
 
 /** One line of the results: one system in one setting; values in the bench's unit. */
-export interface Row {
-  readonly system: string
-  readonly workers: number
-  readonly bytes: number
+export const Row = Schema.Struct({
+  system: Schema.String,
+  workers: Schema.Int,
+  bytes: Schema.Int,
   /** Where it is another than the bench's. */
-  readonly unit?: string
+  unit: Schema.optionalKey(Schema.String),
   /** Measurements in all rounds. */
-  readonly n: number
+  n: Schema.Int,
   /** The median over rounds of a round's median. */
-  readonly p50: number
+  p50: Schema.Finite,
   /** The same of its 90th percentile. */
-  readonly p90: number
+  p90: Schema.Finite,
   /** The median over rounds of a round's 99th percentile; where a round has under 100 measurements that is its largest. */
-  readonly p99: number
+  p99: Schema.Finite,
   /** Least and greatest of the rounds' medians. */
-  readonly spread: readonly [number, number]
+  spread: Schema.Tuple([Schema.Finite, Schema.Finite]),
   /** The median over rounds. */
-  readonly foreign: number
-}
+  foreign: Schema.Finite
+})
+export type Row = typeof Row.Type
 
 /** The value below or at which that share of the sorted values lies. */
 const quantile = (sorted: ReadonlyArray<number>, share: number): number => sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)]!

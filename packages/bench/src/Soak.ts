@@ -8,7 +8,6 @@ import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { readdirSync } from "node:fs"
 import type { Group } from "./Mortals.ts"
@@ -32,17 +31,22 @@ export interface Sample {
 }
 
 /** What came of it. Memory in bytes. */
-export const Summary = Schema.Struct({
-  minutes: Schema.Finite,
-  calls: Schema.Int,
-  restarts: Schema.Int,
+export interface Summary {
+  readonly minutes: number
+  readonly calls: number
+  readonly restarts: number
   /** Medians of resident memory: of the second fifth of the time, which is minutes 2 to 4 of ten, and of the last three tenths. */
-  driver: Schema.Struct({ early: Schema.Finite, late: Schema.Finite }),
-  worker: Schema.Struct({ early: Schema.Finite, late: Schema.Finite }),
+  readonly driver: Held
+  readonly worker: Held
   /** Descriptors of the driver before and after, all ranks serving and nobody calling. */
-  descriptors: Schema.Struct({ before: Schema.Int, after: Schema.Int })
-})
-export type Summary = typeof Summary.Type
+  readonly descriptors: { readonly before: number; readonly after: number }
+}
+
+/** Resident memory in two spans of time. */
+export interface Held {
+  readonly early: number
+  readonly late: number
+}
 
 /** The windows that are compared, as shares of the time. */
 const windows = { early: [0.2, 0.4], late: [0.7, 1] } as const
@@ -110,7 +114,7 @@ export const run = Effect.fnUntraced(function*(minutes: number, tell: (sample: S
     Effect.delay(Effect.void, minutes * 60_000)
   )
   yield* settle(groups)
-  const held = (of: (sample: Sample) => number) => {
+  const held = (of: (sample: Sample) => number): Held => {
     const during = ([from, to]: readonly [number, number]): number =>
       median(samples.filter(({ minute }) => minute >= from * minutes && minute <= to * minutes).map(of))
     return { early: during(windows.early), late: during(windows.late) }
@@ -126,7 +130,7 @@ export const run = Effect.fnUntraced(function*(minutes: number, tell: (sample: S
   return { samples, summary }
 }, Effect.scoped)
 
-const growth = ({ early, late }: Summary["driver"]): number => late / early
+const growth = ({ early, late }: Held): number => late / early
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 
 /** Whether it is as it should be: memory at most a twentieth above, as many descriptors. */
@@ -171,11 +175,3 @@ export const section = (summary: Summary): string =>
     words(summary).map((line) => `- ${line}`).join("\n"),
     "![Resident memory over time](soak.svg)"
   ].join("\n\n") + "\n"
-
-/** Results with this section in the place of the former one. */
-export const into = (results: string, section: string): string => {
-  const from = results.indexOf("## soak\n")
-  if (from < 0) return `${results.trimEnd()}\n\n${section}`
-  const next = results.indexOf("\n## ", from)
-  return results.slice(0, from) + section + (next < 0 ? "" : results.slice(next))
-}

@@ -138,12 +138,12 @@ const rebalanced: ReadonlyArray<Target> = [
     bench: "rebalance",
     says: "placing experts anew by the recorded load spreads it more evenly, and a step takes no longer (≤ × 1.03)",
     judge: (rows) => {
-      const [started, anew, before, after] = ["as started", "placed anew", "balanced, as started", "balanced, placed anew"].map((system) =>
+      const [ratio, before, after] = ["placed anew ÷ as started", "balanced, as started", "balanced, placed anew"].map((system) =>
         row(rows, system)!.p50
-      ) as [number, number, number, number]
+      ) as [number, number, number]
       return {
-        met: after > before && anew / started <= 1.03,
-        found: `${before.toFixed(1)} % and ${after.toFixed(1)} %, × ${(anew / started).toFixed(3)}`
+        met: after > before && ratio <= 103,
+        found: `${before.toFixed(1)} % and ${after.toFixed(1)} %, × ${(ratio / 100).toFixed(3)}`
       }
     }
   }

@@ -1,4 +1,4 @@
-/** `pnpm bench NAME [--quick] [--json]`. */
+/** `pnpm bench NAME [--quick] [--json] [--kept FILE]`. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Argument from "effect/cli/Argument"
@@ -7,13 +7,14 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import * as Schema from "effect/Schema"
+import * as Option from "effect/Option"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
 import { benches } from "./Benches.ts"
 import * as Depth from "./Depth.ts"
+import * as Kept from "./Kept.ts"
 import * as Report from "./Report.ts"
-import * as Soak from "./Soak.ts"
+import * as Section from "./Section.ts"
 
 const run = Effect.fnUntraced(function*(name: string, depth: Depth.Depth) {
   const bench = benches.find((bench) => bench.name === name)!
@@ -33,26 +34,31 @@ const bench = Command.make(
       Argument.withDescription("the bench, or all of them, which writes RESULTS.md")
     ),
     quick: Flag.Boolean("quick").pipe(Flag.withDescription("five short rounds"), Flag.withDefault(false)),
+    kept: Flag.String("kept").pipe(
+      Flag.withDescription("keep each bench's results in this file, and do not measure again what it holds of this machine"),
+      Flag.optional
+    ),
     json: Flag.Boolean("json").pipe(Flag.withDescription("one line of JSON a bench, the last of the output"), Flag.withDefault(false))
   },
-  Effect.fnUntraced(function*({ json, name, quick }) {
+  Effect.fnUntraced(function*({ json, kept, name, quick }) {
     const depth = quick ? Depth.quick : Depth.full
     const names = name === "all" ? benches.map(({ name }) => name) : [name]
+    const done = Option.isSome(kept) ? yield* Kept.read(kept.value, depth) : new Map<string, Report.Result>()
     const results = yield* Effect.forEach(
       names,
       Effect.fnUntraced(function*(name) {
-        const result = yield* run(name, depth)
+        const result = done.get(name) ?? (yield* run(name, depth))
+        if (Option.isSome(kept) && !done.has(name)) yield* Kept.add(kept.value, depth, result)
         yield* Console.log(json ? Report.json(result) : `${name === "all" ? `${result.bench.name}\n` : ""}${Report.table(result)}\n`)
         return result
       })
     )
     if (name !== "all") return
     const files = yield* FileSystem.FileSystem
-    const soak = yield* files.readFileString(fileURLToPath(new URL("../soak.json", import.meta.url))).pipe(
-      Effect.flatMap(Schema.decodeEffect(Schema.fromJsonString(Soak.Summary))),
-      Effect.orElseSucceed(() => undefined)
-    )
-    yield* files.writeFileString(fileURLToPath(new URL("../RESULTS.md", import.meta.url)), Report.results(results, depth, soak))
+    const path = fileURLToPath(new URL("../RESULTS.md", import.meta.url))
+    const former = yield* files.readFileString(path)
+    const sections = Section.names.flatMap((name) => Section.of(former, name) ?? [])
+    yield* files.writeFileString(path, Report.results(results, depth, sections))
   })
 ).pipe(Command.withDescription("What messages, calls and waiting workers cost, side by side with what else Node has"))
 

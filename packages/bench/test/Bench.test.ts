@@ -8,6 +8,7 @@ import { Scaling } from "../src/benches/Scaling.ts"
 import * as Depth from "../src/Depth.ts"
 import * as Report from "../src/Report.ts"
 import * as Row from "../src/Row.ts"
+import * as Section from "../src/Section.ts"
 import * as Soak from "../src/Soak.ts"
 import * as Systems from "../src/Systems.ts"
 import * as Target from "../src/Target.ts"
@@ -98,10 +99,13 @@ describe("a soak", () => {
 
   it("takes its own place in the results, and no other section's", () => {
     const section = Soak.section(summary)
-    const results = Soak.into("# Results\n\n## call\n\nfast\n", section)
-    assert.strictEqual(Soak.into(results, section), results)
+    const results = Section.into("# Results\n\n## call\n\nfast\n", "soak", section)
+    assert.strictEqual(Section.of(results, "soak"), section)
+    assert.strictEqual(Section.of(results, "call"), "## call\n\nfast\n")
+    assert.strictEqual(Section.of(results, "ray"), undefined)
+    assert.strictEqual(Section.into(results, "soak", section), results)
     assert.strictEqual(
-      Soak.into("# Results\n\n## soak\n\nold\n\n## call\n\nfast\n", section),
+      Section.into("# Results\n\n## soak\n\nold\n\n## call\n\nfast\n", "soak", section),
       `# Results\n\n${section}\n## call\n\nfast\n`
     )
   })

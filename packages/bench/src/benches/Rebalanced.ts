@@ -33,6 +33,8 @@ const persons = [
   "Dante"
 ]
 const setting = { workers: 4, bytes: persons.length }
+/** Of each, one after the other, in a round: a machine that is slower now than a second ago is so for both. */
+const turns = 4
 /** Steps at both ends of a run have other numbers of rows. */
 const ends = 8
 
@@ -55,7 +57,7 @@ export const Rebalanced: Bench.Bench = {
   name: "rebalance",
   about:
     "A decode step of the language model on 4 ranks with a batch of 16 persons' entries (`bytes`), whose recorded load (`load.json`) is skewed: on a group as it was started, and on one whose experts have been placed anew by "
-    + "that load while it wrote, in turn. `balanced`: the mean of what ranks have to do by that load over the most that one has.",
+    + "that load while it wrote, in turn; the ratio is that of the medians of two turns that follow each other. `balanced`: the mean of what ranks have to do by that load over the most that one has.",
   unit: "µs",
   run: (depth: Depth.Depth) =>
     Effect.scoped(Effect.gen(function*() {
@@ -78,11 +80,23 @@ export const Rebalanced: Bench.Bench = {
       })
       const heated = performance.now() + depth.heat.most
       while (performance.now() < heated) yield* Effect.forEach(groups, ({ sample }) => sample)
+      const ratios: Array<number> = []
       for (let round = 0; round < depth.rounds; round++) {
-        for (const { rounds, sample } of Bench.rotated(groups, round)) rounds.push({ values: yield* sample, foreign: 0 })
+        const values = new Map(groups.map(({ system }) => [system, [] as Array<number>]))
+        for (let turn = 0; turn < turns; turn++) {
+          const pair = new Map<string, number>()
+          for (const { sample, system } of Bench.rotated(groups, turn)) {
+            const taken = yield* sample
+            values.get(system)!.push(...taken)
+            pair.set(system, Row.median(taken))
+          }
+          ratios.push(pair.get("placed anew")! / pair.get("as started")!)
+        }
+        for (const { rounds, system } of groups) rounds.push({ values: values.get(system)!, foreign: 0 })
       }
       return [
         ...groups.map(({ rounds, system }) => Row.of(system, setting, rounds)),
+        { ...Row.of("placed anew ÷ as started", setting, ratios.map((ratio) => ({ values: [ratio * 100], foreign: 0 }))), unit: "%" },
         ...[["balanced, as started", before], ["balanced, placed anew", after]].map(([system, share]) => ({
           ...Row.of(system as string, setting, [{ values: [share as number * 100], foreign: 0 }]),
           unit: "%"

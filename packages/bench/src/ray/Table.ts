@@ -16,7 +16,7 @@ const heading = (text: string, fill: string): string => {
 const line = (label: string, ...values: ReadonlyArray<number | string>): string =>
   label.padEnd(40) + values.map((value) => (typeof value === "number" ? value.toFixed(2) : value).padStart(columns)).join("")
 
-const section = (title: string, short: string, of: ReadonlyArray<Statistics>): ReadonlyArray<string> => [
+const block = (title: string, short: string, of: ReadonlyArray<Statistics>): ReadonlyArray<string> => [
   heading(title, "-"),
   line(`Mean ${short} (ms):`, ...of.map(({ mean }) => mean)),
   line(`Median ${short} (ms):`, ...of.map(({ median }) => median)),
@@ -35,10 +35,10 @@ export const comparison = (found: ControlPlane.Comparison, ways: ReadonlyArray<C
     line("", "this machine", "on Ray", "calls"),
     line("Successful requests:", ...served.map(({ requests }) => String(requests))),
     line("Total generated tokens:", ...served.map(({ tokens }) => String(tokens))),
-    ...section("Time to First Token", "TTFT", served.map(({ ttft }) => ttft)),
-    ...section("Time per Output Token (excl. 1st token)", "TPOT", served.map(({ tpot }) => tpot)),
+    ...block("Time to First Token", "TTFT", served.map(({ ttft }) => ttft)),
+    ...block("Time per Output Token (excl. 1st token)", "TPOT", served.map(({ tpot }) => tpot)),
     line("vLLM's own mean TPOT, published (ms):", published.processes, published.rayV2, published.ray),
-    ...section("Inter-token Latency", "ITL", served.map(({ itl }) => itl)),
+    ...block("Inter-token Latency", "ITL", served.map(({ itl }) => itl)),
     heading("", "="),
     `Phalanx on Ray ÷ on this machine, TPOT:    ${ratio(found.rayByMachine)}; vLLM's: ${
       (published.rayV2 / published.processes).toFixed(3)
@@ -50,6 +50,15 @@ export const comparison = (found: ControlPlane.Comparison, ways: ReadonlyArray<C
     `Group ready on a warm Ray cluster: ${(found.ready / 1000).toFixed(2)} s`
   ].join("\n")
 }
+
+/** The section of `RESULTS.md`. */
+export const section = (machine: string, rounds: number, text: string): string =>
+  [
+    "## ray",
+    "`pnpm bench:ray`, on a Ray cluster of one node: the model's decode loop with its steps carried in three ways, in paired rounds, and deaths.",
+    `- Machine: ${machine}\n- ${rounds} paired rounds of eight requests each way`,
+    `\`\`\`\n${text}\n\`\`\``
+  ].join("\n\n") + "\n"
 
 /** The deaths. */
 export const deaths = ({ agent, count, worker }: Deaths): string =>

@@ -1,4 +1,4 @@
-/** `pnpm soak --minutes 10`: writes the plot and the summary, and the section of `RESULTS.md` if there is one. */
+/** `pnpm soak --minutes 10`: writes the plot, and the section of `RESULTS.md`. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Command from "effect/cli/Command"
@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
+import * as Section from "../Section.ts"
 import * as Soak from "../Soak.ts"
 
 const file = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url))
@@ -26,10 +27,8 @@ const soak = Command.make(
     if (!Soak.isFlat(summary)) process.exitCode = 1
     const files = yield* FileSystem.FileSystem
     yield* files.writeFileString(file("soak.svg"), Soak.plot(samples, summary))
-    yield* files.writeFileString(file("soak.json"), `${JSON.stringify(summary, null, 2)}\n`)
-    if (!(yield* files.exists(file("RESULTS.md")))) return
     const results = yield* files.readFileString(file("RESULTS.md"))
-    yield* files.writeFileString(file("RESULTS.md"), Soak.into(results, Soak.section(summary)))
+    yield* files.writeFileString(file("RESULTS.md"), Section.into(results, "soak", Soak.section(summary)))
   })
 ).pipe(Command.withDescription("Groups at full load with restarts: memory and descriptors must not grow"))
 
