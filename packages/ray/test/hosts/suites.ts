@@ -38,7 +38,8 @@ export const suites: ReadonlyArray<Suite> = [
   ...transports("mixed").map((transport) =>
     suite(
       `the contract, on three hosts over ${transport}`,
-      Layer.provideMerge(Contract.layerShared, connection(transport)),
+      // Each on its own connection: a layer is else built once for all suites.
+      Layer.provideMerge(Layer.fresh(Contract.layerShared), connection(transport)),
       Contract.cases
     )
   ),
