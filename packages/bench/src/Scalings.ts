@@ -51,7 +51,7 @@ export interface Change extends Pauses.Pause {
 /** What is held while the group has the size that it began with. Memory in bytes, after a forced collection. */
 export interface Held {
   readonly driver: number
-  /** Of the rank that lives from the beginning to the end. */
+  /** Of the rank that lives from the beginning to the end, without shared segments: a ring is touched bit by bit in its first lap, and `files` says how many there are. */
   readonly rank: number
   readonly driverDescriptors: number
   readonly rankDescriptors: number
@@ -108,7 +108,7 @@ export const elastic = Effect.fnUntraced(function*<E = QueueError>(
       const descriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
       return {
         driver,
-        rank: Proc.residentBytes(pid),
+        rank: Proc.ownBytes(pid),
         driverDescriptors: descriptors(process.pid),
         rankDescriptors: descriptors(pid),
         files: readdirSync(folder).length,

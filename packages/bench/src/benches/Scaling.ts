@@ -40,7 +40,7 @@ export const Scaling: Bench.Bench = {
     "The language model under 16 requests at a time goes 2 → 4 → 3 → 1 → 4 → 2 → 1 → 2 ranks, again and again, each change an operation. `pause`: from the last token that a reader got before a commit to the "
     + "first one after it, less a normal step, in time and in normal steps (the median gap of the 20 steps before); `change`: from the request to the end of the last step, and step by step; n are changes that "
     + "count: every rank had requests before and within 20 steps after, and 8 requests or more had tokens before and after. `stopped and started`: the same without an operation, in the same run: hold requests back, wait for those that are "
-    + "open, end the group, start one of the new size; its pause is the time without any token. At last every text is compared with what one rank writes that nobody disturbs. What is held is that of the driver and of the rank that "
+    + "open, end the group, start one of the new size; its pause is the time without any token. At last every text is compared with what one rank writes that nobody disturbs. What is held is that of the driver and, without shared segments, of the rank that "
     + "lives throughout, whenever there are two ranks: after a fifth of the changes, up to two fifths (`early`), and in the last three tenths.",
   unit: "µs",
   run: (depth, tell = () => {}) =>
