@@ -32,9 +32,9 @@ export const read = Effect.fn("Kept.read")(function*(file: string, depth: Depth)
   )
 })
 
-/** Adds a result. */
+/** Adds a result, on a line of its own even if the last one was cut off. */
 export const add = Effect.fn("Kept.add")(function*(file: string, depth: Depth, { bench, lines, rows }: Result) {
   const files = yield* FileSystem.FileSystem
   const line = Schema.encodeSync(Line)({ name: bench.name, machine: machine(), depth: depth.name, rows, lines })
-  yield* files.writeFileString(file, `${line}\n`, { flag: "a" })
+  yield* files.writeFileString(file, `\n${line}`, { flag: "a" })
 })

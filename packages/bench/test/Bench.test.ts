@@ -1,11 +1,14 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import { Abort } from "../src/benches/Abort.ts"
 import { Call } from "../src/benches/Call.ts"
 import { Placing } from "../src/benches/Placing.ts"
 import { Policy } from "../src/benches/Policy.ts"
 import { Scaling } from "../src/benches/Scaling.ts"
 import * as Depth from "../src/Depth.ts"
+import * as Kept from "../src/Kept.ts"
 import * as Report from "../src/Report.ts"
 import * as Row from "../src/Row.ts"
 import * as Section from "../src/Section.ts"
@@ -79,6 +82,27 @@ describe("a bench", () => {
     const { n, p50, p99, spread } = Row.of("phalanx", { workers: 1, bytes: 64 }, rounds)
     assert.deepStrictEqual({ n, p50, p99, spread }, { n: 9, p50: 5, p99: 6, spread: [2, 20] })
   })
+})
+
+describe("results that are kept", () => {
+  const row = Row.of("phalanx", { workers: 1, bytes: 64 }, [{ values: [1, 2, 3], foreign: 0 }])
+
+  it.effect("are those of this machine at this depth, in whole lines", () =>
+    Effect.gen(function*() {
+      const files = yield* FileSystem.FileSystem
+      const file = `${yield* files.makeTempDirectoryScoped()}/kept`
+      assert.strictEqual((yield* Kept.read(file, Depth.smoke)).size, 0)
+      const result = { bench: Call, rows: [row], lines: ["one", "two"] }
+      yield* Kept.add(file, Depth.smoke, result)
+      yield* files.writeFileString(file, `\n{"name":"fanout","machine":"another","depth":"smoke","rows":[],"lines":[]}\n{"name":"ho`, {
+        flag: "a"
+      })
+      yield* Kept.add(file, Depth.smoke, { ...result, bench: Policy })
+      const kept = yield* Kept.read(file, Depth.smoke)
+      assert.deepStrictEqual([...kept.keys()], ["call", "policy"])
+      assert.deepStrictEqual(kept.get("call"), result)
+      assert.strictEqual((yield* Kept.read(file, Depth.full)).size, 0)
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)))
 })
 
 describe("a soak", () => {
