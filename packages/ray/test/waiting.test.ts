@@ -37,14 +37,14 @@ const used = (bridge: Bridge, CPU: number) =>
   }).pipe(Effect.scoped)
 
 describe("a group that Ray is slow to place", () => {
-  it.effect("is asked for again while there is room by Ray's own account", () =>
+  it.effect("RY-4: is asked for again while there is room by Ray's own account", () =>
     Effect.gen(function*() {
       const { asked, bridge } = slow(2)
       assert.strictEqual(yield* used(bridge, 1), "seated")
       assert.strictEqual(asked.length, 3)
     }))
 
-  it.effect("is given up with what Ray says of it, and not as one that does not fit", () =>
+  it.effect("RY-4: is given up with what Ray says of it, and not as one that does not fit", () =>
     Effect.gen(function*() {
       const { asked, bridge } = slow(100)
       const error = yield* Effect.flip(used(bridge, 1))
