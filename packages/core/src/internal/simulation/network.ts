@@ -73,6 +73,8 @@ export interface Network {
 export const make = (stage: Stage): Network => {
   const { world } = stage
   const lines = new Map<string, Line>()
+  /** Also those that are closed: a process may be made for a member that was given up a moment before, and finds nobody. */
+  const made = new Map<string, Line>()
   const peers = new Map<string, Peer>()
   const lanes = new Map<string, { readonly lane: Lane; readonly to: Peer; readonly from: number }>()
   let hub: Hub | undefined
@@ -163,6 +165,7 @@ export const make = (stage: Stage): Network => {
           line.replies.attach(driver)
           mine.lines.set(member, line)
           lines.set(name, line)
+          made.set(name, line)
           return { transport: "simulated", data: name }
         }),
       drain: (member: number, incarnation: number) =>
@@ -271,7 +274,7 @@ export const make = (stage: Stage): Network => {
   return {
     queues,
     hub: () => hub,
-    line: (handle) => lines.get(String(handle.data)),
+    line: (handle) => made.get(String(handle.data)),
     between: (a, b) => of(a, b).map(({ lane }) => lane),
     lose: (line, issue, told) => {
       if (line.hub.lines.get(line.member) !== line) return
