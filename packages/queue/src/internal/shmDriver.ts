@@ -166,6 +166,8 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
 
   const receive = (connection: Connection): boolean => {
     const { replies } = connection
+    // Before looking, so that what a rank has said is heard before it has left.
+    const left = connection.memory.load(Layout.rank.state) === Layout.State.left
     let worked = false
     for (let count = 0; count < batch && connection.open; count++) {
       const taken = replies.take()
@@ -187,7 +189,7 @@ export const open = Effect.fnUntraced(function*(layer: Resolved, options: Publis
       options.receive(connection.rank, frame)
     }
     if (worked && connection.memory.load(replies.ring.geometry.wantsRoom) !== 0) connection.ringer.wake()
-    if (!worked && connection.memory.load(Layout.rank.state) === Layout.State.left) close(connection, Layout.State.left)
+    if (!worked && left) close(connection, Layout.State.left)
     return worked
   }
 

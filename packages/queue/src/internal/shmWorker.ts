@@ -125,6 +125,8 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
 
   const source: Source = {
     poll: () => {
+      // Before looking, so that what was said before the goodbye is heard before it.
+      const goodbye = goodbyes[memory.load(Layout.rank.state)]
       let worked = pollControl()
       if (alive) worked = pollRequests() || worked
       if (replies.ready()) {
@@ -133,10 +135,7 @@ export const attach = Effect.fnUntraced(function*(layer: Resolved, handle: Handl
         worked = true
       }
       tellFlushed()
-      if (!worked && alive) {
-        const goodbye = goodbyes[memory.load(Layout.rank.state)]
-        if (goodbye !== undefined) lose(goodbye)
-      }
+      if (!worked && goodbye !== undefined) lose(goodbye)
       return worked
     },
     ready: () =>
