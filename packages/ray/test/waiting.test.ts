@@ -28,12 +28,14 @@ const slow = (times: number): { readonly bridge: Bridge; readonly asked: Array<s
   return { bridge: { ...full, ask }, asked }
 }
 
+const reservations = (bridge: Bridge, news: (text: string) => void) =>
+  Reservations.make({ bridge: Effect.succeed(bridge), tell: () => Effect.undefined, hear: () => {} }, false, news)
+const first = { member: 0, rank: 0, epoch: 0, generation: 0 }
+
 const used = (bridge: Bridge, CPU: number) =>
   Effect.gen(function*() {
-    const link = { bridge: Effect.succeed(bridge), tell: () => Effect.undefined, hear: () => {} }
-    const { use } = yield* Reservations.make(link, false, () => {})
-    const identity = { group: "slow", member: 0, rank: 0, epoch: 0, generation: 0, shape: { rank: 1 } }
-    return yield* use(identity, { resources: { CPU } }, () => Effect.succeed("seated"))
+    const { use } = yield* reservations(bridge, () => {})
+    return yield* use({ ...first, group: "slow", shape: { rank: 1 } }, { resources: { CPU } }, () => Effect.succeed("seated"))
   }).pipe(Effect.scoped)
 
 describe("a group that Ray is slow to place", () => {
@@ -66,9 +68,8 @@ describe("a group that waits for room on Ray", () => {
   it.effect("RY-4: says after 10 seconds, and each time after twice as long, what it waits for and what is free", () =>
     Effect.gen(function*() {
       const told: Array<string> = []
-      const link = { bridge: Effect.succeed(full), tell: () => Effect.undefined, hear: () => {} }
-      const { use } = yield* Reservations.make(link, false, (text) => told.push(text))
-      const identity = { group: "waiting", member: 0, rank: 0, epoch: 0, generation: 0, shape: { rank: 2 } }
+      const { use } = yield* reservations(full, (text) => told.push(text))
+      const identity = { ...first, group: "waiting", shape: { rank: 2 } }
       const waiting = yield* Effect.forkChild(Effect.scoped(use(identity, { resources: { CPU: 2 }, wait: "Infinity" }, () => Effect.void)))
       const after: Array<number> = []
       for (const seconds of [9, 1, 10, 19, 1, 39, 1]) {
