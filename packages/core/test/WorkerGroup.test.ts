@@ -2,6 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cluster from "@phalanx/core/Cluster"
 import { CollectiveAborted, Collectives } from "@phalanx/core/Collectives"
 import * as Mesh from "@phalanx/core/Mesh"
+import { MessageQueues } from "@phalanx/core/MessageQueues"
+import { QueueError } from "@phalanx/core/QueueError"
 import * as Worker from "@phalanx/core/Worker"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as Cause from "effect/Cause"
@@ -263,6 +265,23 @@ describe("WorkerGroup", () => {
       }
       assert.deepStrictEqual(exits[1], Exit.succeed(0))
     }).pipe(Effect.provide(Cluster.layerMemory)))
+
+  it.live("CL-12: nobody waits for a rank that cannot be reached; the next operation tries again", () =>
+    Effect.gen(function*() {
+      const queues = yield* MessageQueues
+      const full = new QueueError({ operation: "open lanes between ranks", where: "here", issue: "no room", advice: "Make room" })
+      const refused = new Set([1])
+      const narrow = MessageQueues.of({
+        ...queues,
+        peers: (options) => refused.delete(options.rank) ? Effect.fail(full) : queues.peers(options)
+      })
+      const group = yield* WorkerGroup.make(Meets, { mesh: Mesh.make({ dp: 3 }), entry: meets }).pipe(
+        Effect.provide(Layer.provideMerge(Layer.fresh(Cluster.layerFibers), Layer.succeed(MessageQueues, narrow)))
+      )
+      const exits = yield* group.exits.meet({ absent: -1 })
+      for (const exit of exits) assert.include(String(Option.getOrThrow(Exit.findErrorOption(exit)).reason), "rank 1 could not join: ")
+      assert.deepStrictEqual(yield* group.call.meet({ absent: -1 }), [3, 3, 3])
+    }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
 
   it.live("CO-11: the span of fork and of stream lasts until the last answer is in", () =>
     Effect.gen(function*() {

@@ -27,7 +27,16 @@ export const makeWorld = Effect.fnUntraced(function*(size: number, join?: (join:
     }
     let review = (): void => {}
     const known = calls.make(() => review())
-    const options = { group: "test", secret: "00", rank, ranks: size, generation: 3, calls: known, join: join?.(joinAll) ?? joinAll }
+    const options = {
+      group: "test",
+      secret: "00",
+      rank,
+      ranks: size,
+      generation: 3,
+      calls: known,
+      join: join?.(joinAll) ?? joinAll,
+      unable: () => {}
+    }
     return Effect.map(internal.make(options), (made) => {
       review = made.review
       return { ...made, calls: known }

@@ -238,6 +238,8 @@ export interface Options extends Place {
   readonly secret: string
   /** Tells the driver how this rank is reached and waits for the handles of all, in rank order. */
   readonly join: (handle: Handle) => Effect.Effect<ReadonlyArray<Handle>, CollectiveAborted>
+  /** Tells the driver that this rank cannot be reached, or cannot reach the others, who wait for it. */
+  readonly unable: (issue: string) => void
 }
 
 const issueOf = (cause: Cause.Cause<unknown>): string => {
@@ -250,7 +252,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const queues = yield* MessageQueues
   const scope = yield* Effect.scope
   const exchange = makeExchange(options)
-  const { group, join, rank, ranks, secret } = options
+  const { group, join, rank, ranks, secret, unable } = options
 
   const connect = Effect.gen(function*() {
     const peers = yield* queues.peers({
@@ -266,7 +268,14 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     exchange.connected(yield* peers.connect(handles))
   }).pipe(
     Scope.provide(scope),
-    Effect.catchCause((cause) => Effect.sync(() => exchange.abort(`rank ${rank} could not join: ${issueOf(cause)}`, false)))
+    Effect.catchCause((cause) =>
+      Effect.sync(() => {
+        const issue = `rank ${rank} could not join: ${issueOf(cause)}`
+        const isNews = !exchange.failed() && !Cause.hasInterruptsOnly(cause)
+        exchange.abort(issue, false)
+        if (isNews) unable(issue)
+      })
+    )
   )
 
   let opening = false

@@ -74,7 +74,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           join: (handle) => {
             send({ kind: Kind.Join, generation: number, handle })
             return Deferred.await(peers)
-          }
+          },
+          unable: (issue) => send({ kind: Kind.Join, generation: number, handle: issue })
         }),
         scope
       )

@@ -28,6 +28,8 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
     const meeting = meetings.get(generation)
     if (meeting === undefined || !meetings.delete(generation)) return
     tell(meeting.members, { kind: Kind.Abort, generation, issue })
+    // None serves any more: the next one begins, unless it may be one that is prepared.
+    if (over === undefined && [...meetings.keys()].every((other) => other < roster.generation)) renew(issue)()
   }
   /** Those that do not serve, or not any more, and may wait for others all the same. */
   const beside = (issue: string): () => void => {
@@ -38,11 +40,24 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
     const ranks = meetings.get(generation)?.members ?? []
     for (const member of whom) send(member, { kind: Kind.Meet, generation, rank: ranks.indexOf(member), ranks: ranks.length })
   }
+  const renew = (issue: string): () => void => {
+    const others = beside(issue)
+    meetings.clear()
+    const generation = roster.generation = roster.nextGeneration()
+    meetings.set(generation, meeting(roster.present))
+    return () => {
+      tell(roster.present, { kind: Kind.Renew, generation, issue })
+      others()
+    }
+  }
   return {
     join: (member: Member, { generation, handle }: { readonly generation: number; readonly handle: unknown }): void => {
       const meeting = meetings.get(generation)
-      if (meeting === undefined || !meeting.members.includes(member) || !isHandle(handle)) return
+      if (meeting === undefined || !meeting.members.includes(member)) return
       if (over !== undefined) return send(member, { kind: Kind.Abort, generation, issue: over })
+      // Nobody is to wait for one that cannot be reached.
+      if (typeof handle === "string") return discard(generation, handle)
+      if (!isHandle(handle)) return
       const { handles, members, met } = meeting
       handles.set(member, handle)
       // A rank whose call ends before its first operation could not tell that to those who wait in it.
@@ -60,7 +75,7 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
     },
     /** Has them meet at once. They have lanes to the driver by now. */
     gather,
-    /** A generation that does not serve is over. */
+    /** A generation is over though nobody who serves has died. */
     discard,
     /** One is gone that does not serve: whatever others have begun with it is over. */
     leave: (gone: Member, issue: string): void => {
@@ -76,16 +91,7 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
       }
     },
     /** Ends every generation and begins the next, of the members that are present now. They are told by calling the result. */
-    renew: (issue: string): () => void => {
-      const others = beside(issue)
-      meetings.clear()
-      const generation = roster.generation = roster.nextGeneration()
-      meetings.set(generation, meeting(roster.present))
-      return () => {
-        tell(roster.present, { kind: Kind.Renew, generation, issue })
-        others()
-      }
-    }
+    renew
   }
 }
 export type Rendezvous = ReturnType<typeof make>

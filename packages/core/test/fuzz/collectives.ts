@@ -104,7 +104,8 @@ export const lanes: Decoder = {
         ranks: ranks.length,
         generation: 0,
         calls: calls.make(() => {}),
-        join: () => Effect.succeed(ranks.map(() => ({ transport: "none", data: null })))
+        join: () => Effect.succeed(ranks.map(() => ({ transport: "none", data: null }))),
+        unable: () => {}
       })
         .pipe(Scope.provide(scope), Effect.provideService(MessageQueues, queues))
     )
