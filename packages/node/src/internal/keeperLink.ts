@@ -65,6 +65,8 @@ export interface Present {
 interface Connected {
   readonly socket: Net.Socket
   readonly welcome: Extract<typeof keeping.Welcome.Type, { readonly proof: string }>
+  /** Has every line heard that comes after the welcome, from those on that came together with it. */
+  readonly listen: (hear: (line: string) => boolean) => void
 }
 
 /** Takes the lease of a keeper that listens. */
@@ -95,8 +97,14 @@ const connect = ({ folder, generation, secret }: Entry, options: Options): Effec
       const welcome = readWelcome(line)
       if (welcome === undefined || "replacedBy" in welcome) return false
       if (!Proof.holds(welcome.proof, secret, keeping.about("keeper", nonce, generation))) return false
-      socket.setTimeout(0).removeAllListeners("close").removeAllListeners("data")
-      resume(Effect.succeed({ socket, welcome }))
+      socket.setTimeout(0).removeAllListeners("close")
+      const early: Array<string> = []
+      hear = (line) => early.push(line) > 0
+      const listen: Connected["listen"] = (f) => {
+        hear = f
+        if (!early.every(f)) socket.destroy()
+      }
+      resume(Effect.succeed({ socket, welcome, listen }))
       return true
     }
     let hear = greet
@@ -118,7 +126,7 @@ export const open = Effect.fnUntraced(function*(
     { interruptible: true }
   )
   yield* entry.keptBy({ socket: Path.join(folder, keeping.socketName), ...keeper }, options.lease)
-  const { socket, welcome } = yield* connect(entry, options)
+  const { listen, socket, welcome } = yield* connect(entry, options)
   const seen = new Map<string, Seen>(welcome.workers.map((worker) => {
     const end = Deferred.makeUnsafe<Cluster.End>()
     if (worker.end !== undefined) Deferred.doneUnsafe(end, Exit.succeed(worker.end))
@@ -178,7 +186,7 @@ export const open = Effect.fnUntraced(function*(
         asked.delete(message.ask)
     }
   }
-  keeping.listen(socket, (line) => {
+  listen((line) => {
     const message = readMessage(line)
     if (message !== undefined) hear(message)
     return message !== undefined
@@ -189,7 +197,7 @@ export const open = Effect.fnUntraced(function*(
     if (++unanswered > renewals) socket.destroy()
     else say({ _tag: "Renew" })
   }, options.lease / renewals).unref()
-  socket.once("close", () => {
+  const hungUp = (): void => {
     clearInterval(renewing)
     if (over) return giveUp({ death: { _tag: "Killed", signal: "SIGTERM" } })
     // Workers die with their keeper, but what they had started does not; and one that only hung up, or is stopped, goes now.
@@ -202,7 +210,9 @@ export const open = Effect.fnUntraced(function*(
         )
       )
     )
-  })
+  }
+  if (socket.closed) hungUp()
+  else socket.once("close", hungUp)
 
   /** Longer than a keeper takes for a worker that does not end in order. */
   const patience = 2 * options.grace + 1000
