@@ -266,7 +266,7 @@ describe("WorkerGroup", () => {
       assert.deepStrictEqual(exits[1], Exit.succeed(0))
     }).pipe(Effect.provide(Cluster.layerMemory)))
 
-  it.live("CL-12: nobody waits for a rank that cannot be reached; the next operation tries again", () =>
+  it.live("CL-12: nobody waits for a rank that cannot be reached, nor for a size that needs one; the next operation tries again", () =>
     Effect.gen(function*() {
       const queues = yield* MessageQueues
       const full = new QueueError({ operation: "open lanes between ranks", where: "here", issue: "no room", advice: "Make room" })
@@ -275,12 +275,18 @@ describe("WorkerGroup", () => {
         ...queues,
         peers: (options) => refused.delete(options.rank) ? Effect.fail(full) : queues.peers(options)
       })
-      const group = yield* WorkerGroup.make(Meets, { mesh: Mesh.make({ dp: 3 }), entry: meets }).pipe(
+      const group = yield* WorkerGroup.make(Meets, { mesh: Mesh.make({ dp: 3 }), entry: meets, capacity: 4 }).pipe(
         Effect.provide(Layer.provideMerge(Layer.fresh(Cluster.layerFibers), Layer.succeed(MessageQueues, narrow)))
       )
       const exits = yield* group.exits.meet({ absent: -1 })
       for (const exit of exits) assert.include(String(Option.getOrThrow(Exit.findErrorOption(exit)).reason), "rank 1 could not join: ")
       assert.deepStrictEqual(yield* group.call.meet({ absent: -1 }), [3, 3, 3])
+      const grow = Effect.scoped(Effect.flatMap(group.prepare({ to: { dp: 4 } }), ({ commit }) => commit))
+      refused.add(3)
+      assert.include((yield* Effect.flip(grow)).message, "rank 3 could not join: ")
+      assert.deepStrictEqual(yield* group.call.meet({ absent: -1 }), [3, 3, 3])
+      yield* grow
+      assert.deepStrictEqual(yield* group.call.meet({ absent: -1 }), [4, 4, 4, 4])
     }).pipe(Effect.scoped, Effect.provide(Cluster.layerMemory)))
 
   it.live("CO-11: the span of fork and of stream lasts until the last answer is in", () =>

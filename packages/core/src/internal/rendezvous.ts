@@ -14,10 +14,18 @@ interface Meeting {
   readonly members: ReadonlyArray<Member>
   readonly handles: Map<Member, Handle>
   readonly met: () => void
+  /** They will not meet. */
+  readonly failed: (issue: string) => void
 }
 
 export const make = (roster: Roster, send: (member: Member, message: Control) => void) => {
-  const meeting = (members: ReadonlyArray<Member>, met = (): void => {}): Meeting => ({ members, handles: new Map(), met })
+  const nobody = (): void => {}
+  const meeting = (members: ReadonlyArray<Member>, met = nobody, failed: Meeting["failed"] = nobody): Meeting => ({
+    members,
+    handles: new Map(),
+    met,
+    failed
+  })
   const meetings = new Map([[roster.generation, meeting(roster.present)]])
   let over: string | undefined
   // A member that is gone has no lane any more, and one that is being started has one already.
@@ -28,6 +36,7 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
     const meeting = meetings.get(generation)
     if (meeting === undefined || !meetings.delete(generation)) return
     tell(meeting.members, { kind: Kind.Abort, generation, issue })
+    meeting.failed(issue)
     // None serves any more: the next one begins, unless it may be one that is prepared.
     if (over === undefined && [...meetings.keys()].every((other) => other < roster.generation)) renew(issue)()
   }
@@ -67,10 +76,10 @@ export const make = (roster: Roster, send: (member: Member, message: Control) =>
       tell(members, { kind: Kind.Peers, generation, handles: all })
       met()
     },
-    /** Begins a generation of these members in this order, beside the one that serves; `met` is called when they have met. */
-    prepare: (members: ReadonlyArray<Member>, met: () => void): number => {
+    /** Begins a generation of these members in this order, beside the one that serves; `met` is called when they have met, `failed` if they cannot. */
+    prepare: (members: ReadonlyArray<Member>, met: () => void, failed: (issue: string) => void): number => {
       const generation = roster.nextGeneration()
-      meetings.set(generation, meeting(members, met))
+      meetings.set(generation, meeting(members, met, failed))
       return generation
     },
     /** Has them meet at once. They have lanes to the driver by now. */

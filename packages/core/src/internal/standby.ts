@@ -119,9 +119,12 @@ export const make = (options: Options) => {
     let toMeet = 2
     const met = Deferred.makeUnsafe<void>()
     const meets = (): void => void (--toMeet === 0 && Deferred.doneUnsafe(met, Exit.void))
+    const fails = (issue: string): void => {
+      if (present === mine) spoil(issue)
+    }
     // The one in which all that are concerned meet, and the one of the next epoch.
-    const transfer = rendezvous.prepare(all, meets)
-    const next = rendezvous.prepare(members, meets)
+    const transfer = rendezvous.prepare(all, meets, fails)
+    const next = rendezvous.prepare(members, meets, fails)
     let last: number | undefined
 
     yield* Effect.addFinalizer(() =>
