@@ -135,7 +135,13 @@ export const makeWorker = (ledger: Ledger, millis: () => number, act: () => numb
           )
         },
         restore: () => Effect.sync(() => void (life.restored = true)),
-        meet: ({ call }) => written("meet", call, Effect.map(collectives.allReduce(Int32Array.of(call + self.rank)), (sum) => sum[0]!))
+        // By the communicator's index: in a call from before the group changed, the rank may be the new one already.
+        meet: ({ call }) =>
+          written(
+            "meet",
+            call,
+            Effect.suspend(() => Effect.map(collectives.allReduce(Int32Array.of(call + collectives.index)), ([sum]) => sum!))
+          )
       })
     }))
   )

@@ -149,8 +149,9 @@ const echo = (network: Network, member: number): void => {
   const stale: Array<Frame> = [
     ...hub.past.filter((said) => said.member === member).map(({ frame }) => frame),
     answer.with(1, mark + 1),
+    // Not the next ones, which may have begun until these arrive.
     answer.with(2, epoch + 1000),
-    answer.with(4, line.incarnation + 1)
+    answer.with(4, line.incarnation + 1000)
   ]
   for (const frame of stale) network.inject(member, frame, true)
   const interrupt = [Kind.Interrupt, mark, epoch, line.incarnation, id]
