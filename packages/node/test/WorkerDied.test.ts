@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import { hostname } from "node:os"
 import { start } from "./fixtures/start.ts"
 import { eventually, lives } from "./fixtures/system.ts"
 
@@ -40,7 +41,9 @@ describe("a worker's death", () => {
         died.message,
         /rank 1 \(rank 1, .*pid \d+, incarnation 0\) is gone while it ran hold, asked for \d+ ms ago: SIGKILL\n {2}line 5/
       )
-      assert.deepStrictEqual([died.reason, died.coordinates], ["signal", { rank: 1 }])
+      assert.deepStrictEqual([died.reason, died.node, died.coordinates], ["signal", hostname(), { rank: 1 }])
+      // A death is remembered: a stack would hold the life of which it tells.
+      assert.notInclude(died.stack, "\n    at ")
       // What it did last is read from what it has left, although it had no time to say anything.
       assert.deepStrictEqual(died.flight.map(({ kind, text }) => `${kind} ${text}`.trim()), ["import", "setup", "ready", "request hold"])
       assert.isTrue(died.flight.every(({ at }) => Math.abs(Date.now() - at) < 60_000))

@@ -77,6 +77,21 @@ const reasonOf = (death: Death): Reason => {
   }
 }
 
+/**
+ * Makes an error that has no stack. Where a death was noticed tells nobody anything, and until somebody reads a stack V8 keeps all that its functions hold: for each death that is
+ * remembered a life, its process and its pipes.
+ */
+const stackless = <E>(make: () => E): E => {
+  const { stackTraceLimit } = Error
+  // Without a word where that cannot be set.
+  Reflect.set(Error, "stackTraceLimit", 0)
+  try {
+    return make()
+  } finally {
+    Reflect.set(Error, "stackTraceLimit", stackTraceLimit)
+  }
+}
+
 export const make = Effect.fnUntraced(function*(options: Options) {
   const { lives, out, rendezvous, roster } = options
   const failure = Deferred.makeUnsafe<never, WorkerDied>()
@@ -89,7 +104,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const diedOf = (member: Member, { death, flight = [], reason, stderr }: Cluster.End): WorkerDied => {
     const process = lives.of(member)?.process
     const oldest = out.oldest(member)
-    return new WorkerDied({
+    const said = {
       rank: member.rank < 0 ? lives.of(member)?.rank ?? 0 : member.rank,
       coordinates: roster.coordinates(member),
       incarnation: member.incarnation,
@@ -100,7 +115,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       flight,
       ...(process?.pid === undefined ? {} : { pid: process.pid }),
       ...oldest
-    })
+    }
+    return stackless(() => new WorkerDied(said))
   }
 
   /** Nothing of a life is left, in the background: its process may need a while to go. */
