@@ -31,8 +31,8 @@ export const copy = (frame: Frame): Copied => {
   return { frame: go(frame) as Frame, bytes }
 }
 
-/** Delivers in order, each on a later turn, until it is closed. */
-const makeMailbox = () => {
+/** Delivers in order, each on a later turn, from when somebody reads it until it is closed. */
+const makeMailbox = (isRead: boolean) => {
   let waiting: Array<() => void> = []
   let open = true
   const run = () => {
@@ -45,8 +45,12 @@ const makeMailbox = () => {
     post: (deliver: () => void): boolean => {
       if (!open) return false
       waiting.push(deliver)
-      if (waiting.length === 1) queueMicrotask(run)
+      if (isRead && waiting.length === 1) queueMicrotask(run)
       return true
+    },
+    read: (): void => {
+      isRead = true
+      if (waiting.length > 0) queueMicrotask(run)
     },
     close: (): void => {
       open = false
@@ -62,9 +66,8 @@ interface Line {
   readonly up: Mailbox
   readonly receive: (frame: Frame) => void
   readonly fenced: () => void
+  /** None before the worker has attached. */
   toWorker: ((frame: Frame) => void) | undefined
-  /** Frames that were published before the worker attached. */
-  early: Array<Frame>
   replaced: ((issue: string) => void) | undefined
 }
 
@@ -99,7 +102,7 @@ export const make = (): MessageQueues["Service"] => {
           const send = (rank: number, frame: Frame): void => {
             const line = ranks.get(rank)?.line
             if (line === undefined) return
-            line.down.post(() => line.toWorker === undefined ? line.early.push(frame) : line.toWorker(frame))
+            line.down.post(() => line.toWorker?.(frame))
           }
           const publisher = {
             transport: "memory",
@@ -114,12 +117,11 @@ export const make = (): MessageQueues["Service"] => {
                 close(rank, `replaced by incarnation ${incarnation}`)
                 const name = `${options.group}-${rank}-${incarnation}-${names++}`
                 const line: Line = {
-                  down: makeMailbox(),
-                  up: makeMailbox(),
+                  down: makeMailbox(false),
+                  up: makeMailbox(true),
                   receive: (frame) => options.receive(rank, frame),
                   fenced: () => options.fenced?.(rank),
                   toWorker: undefined,
-                  early: [],
                   replaced: undefined
                 }
                 lines.set(name, line)
@@ -144,7 +146,7 @@ export const make = (): MessageQueues["Service"] => {
         if (line === undefined) return Effect.fail(missing(handle))
         line.toWorker = options.receive
         line.replaced = options.lost
-        for (const frame of line.early.splice(0)) line.down.post(() => options.receive(frame))
+        line.down.read()
         return Effect.as(
           Effect.addFinalizer(() => Effect.sync(() => line.down.close())),
           {
@@ -162,7 +164,7 @@ export const make = (): MessageQueues["Service"] => {
         Effect.sync(() => {
           const name = `${options.group}-peer-${options.rank}-${names++}`
           peers.set(name, options)
-          return { name, mailbox: makeMailbox() }
+          return { name, mailbox: makeMailbox(true) }
         }),
         ({ mailbox, name }) =>
           Effect.sync(() => {
