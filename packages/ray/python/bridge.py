@@ -83,6 +83,8 @@ class Bridge:
         self.job = ray.get_runtime_context().get_job_id()
         # By name: placement groups, where their bundles lie, agents, and of which agent a worker is.
         self.groups, self.places, self.agents, self.homes = {}, {}, {}, {}
+        # Placement groups that Ray is asked to make, which may be given up before it has.
+        self.making = {}
         self.listeners, self.starting = {}, {}
         # Of whose workers an agent is, the latest driver of each such group, and placement groups that are somebody else's.
         self.owners, self.numbers, self.given = {}, {}, set()
@@ -138,10 +140,15 @@ class Bridge:
         if group in self.groups:
             raise Failure("Exists", f"there is a placement group {group} already")
         wanted = [bundle | ({f"node:{pin}": 0.001} if pin else {}) for bundle, pin in zip(bundles, pins)]
+        lifetime = "detached" if self.ttl else None
+        self.making[group] = making = asyncio.ensure_future(ask(placement_group, wanted, strategy=strategy, name=group, lifetime=lifetime))
         try:
-            made = await ask(placement_group, wanted, strategy=strategy, name=group, lifetime="detached" if self.ttl else None)
+            made = await making
         except Exception as error:
             raise Failure("Exists" if "already exists" in str(error) else "Refused", error) from None
+        if self.making.get(group) is not making:
+            raise Failure("GivenUp", f"{group} was given up before it was made")
+        del self.making[group]
         self.groups[group] = made
         end = None if patience is None else time.monotonic() + patience
         pause = 0.01
@@ -182,6 +189,9 @@ class Bridge:
     async def release(self, group):
         """Ends a group's agents, whatever they still run, and removes its bundles unless they are somebody else's."""
         made = self.groups.pop(group, None)
+        if making := self.making.pop(group, None):
+            await asyncio.wait([making])
+            made = made or (None if making.exception() else making.result())
         self.places.pop(group, None)
         keep = group in self.given
         self.given.discard(group)
