@@ -96,6 +96,10 @@ class Worker:
         else:
             self.process.send_signal(number)
 
+    def says_its_last(self):
+        """What is left in its pipes is little, and nobody hears it after the news of its end."""
+        return self.code is not None and not self.ended.is_set()
+
     def flight(self, size):
         return "" if self.recorder is None else base64.b64encode(os.pread(self.recorder, size, 0)).decode()
 
@@ -186,7 +190,7 @@ class PhalanxAgent:
         except BrokenPipeError:
             pass  # It has ended already, which is told by its exit.
         pipes = {"stdout": process.stdout, "stderr": process.stderr, "words": os.fdopen(heard, "rb", 0)}
-        pumps = [asyncio.ensure_future(self.pump(name, kind, pipe)) for kind, pipe in pipes.items()]
+        pumps = [asyncio.ensure_future(self.pump(name, worker, kind, pipe)) for kind, pipe in pipes.items()]
         loop = asyncio.get_running_loop()
         exited = loop.create_future()
         threading.Thread(target=lambda: loop.call_soon_threadsafe(exited.set_result, process.wait()), daemon=True).start()
@@ -198,17 +202,19 @@ class PhalanxAgent:
             "address": address,
         }
 
-    async def pump(self, name, kind, pipe):
+    async def pump(self, name, worker, kind, pipe):
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
         decoder = codecs.getincrementaldecoder("utf8")("replace")
         while chunk := await reader.read(65536):
             async with self.news:
-                await self.news.wait_for(lambda: len(self.events) < KEPT)
+                await self.news.wait_for(lambda: len(self.events) < KEPT or worker.says_its_last())
             await self.tell(name, kind, decoder.decode(chunk))
 
     async def reap(self, name, worker, exited, pumps):
         worker.code = await exited
+        async with self.news:
+            self.news.notify_all()
         end_group(worker.process.pid)
         remove_files(worker.files, worker.process.pid)
         await asyncio.wait(pumps, timeout=LAST_WORDS)

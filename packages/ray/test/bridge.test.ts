@@ -1,11 +1,13 @@
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { execFileSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { describe } from "../../../test/harness/ray.ts"
 import * as Bridge from "../src/internal/bridge.ts"
 
-const python = fileURLToPath(new URL("./fixtures/withoutRay.py", import.meta.url))
+const fixture = (name: string): string => fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url))
+const python = fixture("withoutRay.py")
 
 describe("the bridge", () => {
   it.live("RY-5: a placement group that is given up while Ray makes it is given back", () =>
@@ -33,4 +35,11 @@ describe("the bridge", () => {
       const kept = yield* Effect.repeat(given, { until: ({ free }) => free === 4, times: 100 })
       assert.deepStrictEqual(kept, { made: 1, free: 4 })
     }).pipe(Effect.scoped))
+})
+
+describe("an agent", () => {
+  it("CO-4: a worker's last words come before its end, however much of others its bridge has not asked for", () => {
+    const told = JSON.parse(execFileSync(python, [fixture("lastWords.py")], { encoding: "utf8", timeout: 10_000 }))
+    assert.deepStrictEqual(told, [["stderr", "last words\n"], ["exit", 3]])
+  })
 })
