@@ -92,11 +92,12 @@ export const attach = Effect.fnUntraced(function*(given: unknown, index: number)
 
   yield* Effect.acquireRelease(
     Effect.suspend(() => {
-      Layout.queue.setBell(memory, index, bell)
-      memory.store(Layout.queue.pid(index), process.pid)
       if (memory.compareExchange(state, Layout.State.open, Layout.State.attached) !== Layout.State.open) {
         return Effect.fail(refuse(`reader ${index} has attached before`, "Each reader attaches once: number them, or make another queue"))
       }
+      // Only now, or it would be another reader's; nobody asks for it before this one sleeps.
+      Layout.queue.setBell(memory, index, bell)
+      memory.store(Layout.queue.pid(index), process.pid)
       poller.add(source)
       writer.wake()
       return Effect.void
