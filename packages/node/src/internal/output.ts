@@ -13,7 +13,7 @@ export type Print = (line: Line) => void
 /** On this process's own streams, with who said it. */
 export const inherit: Print = ({ group, rank, stream, text }) => void process[stream].write(`[${group} ${rank}] ${text}\n`)
 
-/** Longer lines are cut into pieces of so many characters. */
+/** Longer lines are cut into pieces of at most so many UTF-16 units. */
 const longest = 8192
 
 /** Takes the text of one stream in pieces, as they come. */
@@ -26,12 +26,21 @@ export interface Splitter {
 /** Makes lines of pieces of text. */
 export const splitter = (onLine: (text: string) => void): Splitter => {
   let rest = ""
+  /** Hands on what is too long of a line, but no half of a character; the last piece is the answer. */
+  const cut = (line: string): string => {
+    for (; line.length > longest;) {
+      const at = line.codePointAt(longest - 1)! > 0xffff ? longest - 1 : longest
+      onLine(line.slice(0, at))
+      line = line.slice(at)
+    }
+    return line
+  }
   return {
     push: (text) => {
       const parts = (rest + text).split("\n")
-      rest = parts.pop()!
-      parts.forEach(onLine)
-      for (; rest.length > longest; rest = rest.slice(longest)) onLine(rest.slice(0, longest))
+      const last = parts.pop()!
+      for (const line of parts) onLine(cut(line))
+      rest = cut(last)
     },
     flush: () => {
       if (rest !== "") onLine(rest)
