@@ -30,6 +30,8 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
     if (resolved.kind === "ipc") yield* Files.sweepAtEnd(Files.temporary(), Files.socketsPrefix(options.secret), options.replaced)
     const hub = yield* Hub.make(resolved, options.secret, refused, options.replaced)
     const ranks = new Map<number, Rank>()
+    /** How many frames have come from each rank. */
+    const heard = new Uint32Array(options.ranks)
 
     const close = (rank: number, reason: string): void => {
       const lanes = ranks.get(rank)
@@ -50,6 +52,7 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
       }
       const stale = (): void => options.fenced?.(rank)
       const deliver = (payload: Buffer): void => {
+        heard[rank]!++
         let frame
         try {
           frame = unpack(payload)
@@ -100,11 +103,19 @@ export const open = (resolved: Resolved, refused: () => void): MessageQueues["Se
         ranks.get(rank)?.control.send(pack(frame))
       },
       connect: (rank, incarnation) => Effect.sync(() => connect(rank, incarnation)),
-      // What had reached this machine's sockets takes a turn or two to come up through ZeroMQ; nothing tells when the last of it has.
-      drain: () =>
+      // What had reached this machine's sockets takes a turn or two to come up through ZeroMQ; nothing tells when the last of it has. This process may have been held up itself
+      // until the time is over, so turns are counted from then on in which nothing has come.
+      drain: (rank) =>
         Effect.callback<void>((resume) => {
-          const timer = setTimeout(() => resume(Effect.void), drainMillis)
-          return Effect.sync(() => clearTimeout(timer))
+          let turn: NodeJS.Immediate | undefined
+          const look = (before?: number): void => {
+            turn = setImmediate(() => heard[rank] === before ? resume(Effect.void) : look(heard[rank]))
+          }
+          const timer = setTimeout(look, drainMillis)
+          return Effect.sync(() => {
+            clearTimeout(timer)
+            clearImmediate(turn)
+          })
         }),
       disconnect: (rank) => close(rank, "the driver has disconnected this rank"),
       stats: () => ({ ...sent })
