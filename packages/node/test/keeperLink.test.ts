@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Net from "node:net"
 import { join } from "node:path"
 import * as keeperLink from "../src/internal/keeperLink.ts"
@@ -43,39 +44,53 @@ const keeper = (path: string, piece: "same" | "next") =>
     (server) => Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
   )
 
+/** A lease of such a keeper, and what workers have printed. */
+const link = Effect.fnUntraced(function*(piece: "same" | "next", grace: number) {
+  const path = yield* folder
+  yield* keeper(join(path, keeping.socketName), piece)
+  const entry: Entry = {
+    folder: path,
+    group: "group",
+    secret,
+    generation: 1,
+    scope: yield* Effect.scope,
+    replace: () => {},
+    isReplaced: () => true,
+    keptBy: () => Effect.void,
+    carriedBy: () => Effect.void,
+    seat: () => Effect.void,
+    keep: () => Effect.void
+  }
+  const lines: Array<string> = []
+  const options: keeperLink.Options = {
+    queues: {},
+    print: ({ text }) => void lines.push(text),
+    grace,
+    env: {},
+    execArgv: [],
+    node: process.execPath,
+    lease: 30_000
+  }
+  const { isLost, orphans } = yield* keeperLink.open(entry, options, { keeper: OsProcess.of(process.pid), fenced: () => {} })
+  return { isLost, lines, orphan: orphans[0]!.process }
+})
+
 describe("the link to a keeper", () => {
   for (const piece of ["same", "next"] as const) {
     it.live(`KE-2: what it says right after its welcome, in the ${piece} piece, is heard`, () =>
       Effect.gen(function*() {
-        const path = yield* folder
-        yield* keeper(join(path, keeping.socketName), piece)
-        const entry: Entry = {
-          folder: path,
-          group: "group",
-          secret,
-          generation: 1,
-          scope: yield* Effect.scope,
-          replace: () => {},
-          isReplaced: () => true,
-          keptBy: () => Effect.void,
-          carriedBy: () => Effect.void,
-          seat: () => Effect.void,
-          keep: () => Effect.void
-        }
-        const lines: Array<string> = []
-        const options: keeperLink.Options = {
-          queues: {},
-          print: ({ text }) => void lines.push(text),
-          grace: 1000,
-          env: {},
-          execArgv: [],
-          node: process.execPath,
-          lease: 30_000
-        }
-        const link = yield* keeperLink.open(entry, options, { keeper: OsProcess.of(process.pid), fenced: () => {} })
-        const [orphan] = link.orphans
-        const ended = yield* Effect.scoped(Effect.flatMap(orphan!.process, (process) => process.end))
-        assert.deepStrictEqual([ended, lines, link.isLost()], [end, ["still here"], false])
+        const { isLost, lines, orphan } = yield* link(piece, 1000)
+        const ended = yield* Effect.scoped(Effect.flatMap(orphan, (process) => process.end))
+        assert.deepStrictEqual([ended, lines, isLost()], [end, ["still here"], false])
       }).pipe(Effect.scoped))
   }
+
+  it.live("KE-4: a driver that was held up for long reads the answer of its keeper before it gives it up", () =>
+    Effect.gen(function*() {
+      const { isLost, orphan } = yield* link("same", 0)
+      const stopping = yield* Effect.forkChild(Effect.scoped(orphan), { startImmediately: true })
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1100)
+      yield* Fiber.join(stopping)
+      assert.isFalse(isLost())
+    }).pipe(Effect.scoped))
 })

@@ -216,13 +216,20 @@ export const open = Effect.fnUntraced(function*(
 
   /** Longer than a keeper takes for a worker that does not end in order. */
   const patience = 2 * options.grace + 1000
+  /** Gives the keeper up, unless it is told in time that it need not. This process may not have run for a while itself: what has come meanwhile is read first. */
+  const losing = (): () => void => {
+    let timer = setTimeout(() => {
+      timer = setTimeout(() => socket.destroy(), 100)
+    }, patience)
+    return () => clearTimeout(timer)
+  }
   yield* Effect.addFinalizer(() =>
     Effect.callback<void>((resume) => {
       over = true
       if (socket.destroyed) return resume(Effect.void)
-      const timer = setTimeout(() => socket.destroy(), patience)
+      const answered = losing()
       socket.once("close", () => {
-        clearTimeout(timer)
+        answered()
         resume(Effect.void)
       })
       say({ _tag: "End" })
@@ -232,11 +239,11 @@ export const open = Effect.fnUntraced(function*(
   // ------------------------------------------------------------------------------------------------ workers
   const stop = (worker: keeping.Worker, { end }: Seen): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const timer = setTimeout(() => socket.destroy(), patience)
+      const answered = losing()
       return ask({ _tag: "Stop", worker }).pipe(
         Effect.andThen(Deferred.await(end)),
         Effect.andThen(Effect.sync(() => {
-          clearTimeout(timer)
+          answered()
           seen.delete(keeping.keyOf(worker))
         }))
       )
