@@ -29,8 +29,8 @@ const keep = Effect.fnUntraced(function*(ranks: number, options: Parameters<type
   return { ...started, registry, keeper: keeperOf(registry) }
 })
 
-/** What somebody hears of a keeper who claims to be a driver. */
-const claim = (path: string, secret: string, generation: number) =>
+/** What somebody hears of a keeper who claims to be a driver, and is held up before that for some milliseconds. */
+const claim = (path: string, secret: string, generation: number, heldUp = 0) =>
   Effect.callback<ReadonlyArray<any>>((resume) => {
     const heard: Array<any> = []
     const socket = Net.connect(join(path, keeping.socketName))
@@ -38,6 +38,7 @@ const claim = (path: string, secret: string, generation: number) =>
     keeping.listen(socket, (line) => {
       const message = JSON.parse(line)
       if (heard.push(message) > 1) return true
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, heldUp)
       const proof = Proof.of(secret, keeping.about("driver", message.nonce, generation))
       const options = { queues: {}, prints: false, grace: 1, env: {}, execArgv: [], node: "" }
       const kill = { _tag: "Kill", ask: 0, worker: { member: 0, incarnation: 0 }, signal: "SIGKILL" }
@@ -63,7 +64,7 @@ describe("a keeper", () => {
         yield* group.at(1).call.print({ stream: "stdout", text: "heard\n" })
         yield* eventually("what a worker prints is heard", () => lines.some(({ rank, text }) => rank === 1 && text === "heard"))
         assert.deepStrictEqual(yield* claim(path, "00".repeat(16), 9), [])
-        assert.deepStrictEqual(yield* claim(path, secret, 0), [{ replacedBy: 0 }])
+        assert.deepStrictEqual(yield* claim(path, secret, 0, 1100), [{ replacedBy: 0 }])
         yield* group.call.print({ stream: "stdout", text: "" })
         assert.isTrue([keeper, ...pids].every(lives))
         return { keeper, lines, pids }

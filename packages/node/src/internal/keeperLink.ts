@@ -22,9 +22,6 @@ export interface Options extends processes.Options {
   readonly lease: number
 }
 
-/** Milliseconds that a keeper has to take a driver. */
-const answerWithin = 10_000
-
 /** How often a lease is renewed in its time. A keeper that leaves as many renewals unanswered is lost. */
 const renewals = 4
 
@@ -108,7 +105,7 @@ const connect = ({ folder, generation, secret }: Entry, options: Options): Effec
       return true
     }
     let hear = greet
-    socket.setTimeout(answerWithin, () => fail(`it did not answer within ${answerWithin} ms`))
+    socket.setTimeout(keeping.answerWithin, () => fail(`it did not answer within ${keeping.answerWithin} ms`))
     socket.on("error", (cause) => fail(cause.message)).once("close", () => fail("it hung up"))
     keeping.listen(socket, (line) => hear(line))
   })

@@ -44,9 +44,6 @@ const readSetup = keeping.reader(keeping.Setup)
 const readHello = keeping.reader(keeping.Hello)
 const readMessage = keeping.reader(keeping.FromDriver)
 
-/** Milliseconds that whoever connects has to prove what it knows. */
-const patience = 1000
-
 const run = ({ folder, group, leaseMillis, secret }: keeping.Setup): void => {
   process.title = `phalanx ${group} keeper`
   const workers = Scope.makeUnsafe("parallel")
@@ -168,7 +165,7 @@ const run = ({ folder, group, leaseMillis, secret }: keeping.Setup): void => {
   const greet = (socket: Net.Socket): void => {
     const nonce = keeping.nonce()
     let mine: Seat | undefined
-    socket.on("error", () => socket.destroy()).setTimeout(patience, () => socket.destroy())
+    socket.on("error", () => socket.destroy()).setTimeout(keeping.answerWithin, () => socket.destroy())
     keeping.listen(socket, (line) => {
       if (mine !== undefined) {
         const message = readMessage(line)

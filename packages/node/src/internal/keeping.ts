@@ -124,6 +124,9 @@ export const nonce = (): string => Crypto.randomBytes(16).toString("hex")
 /** What `who` proves about to whoever chose the nonce. */
 export const about = (who: "driver" | "keeper", nonce: string, generation: number): string => `${who} ${generation} ${nonce}`
 
+/** Milliseconds that either has to take the other: a machine that has too much to do may hold both up. */
+export const answerWithin = 10_000
+
 /** No line of either is longer. */
 const longest = 16 * 1024 * 1024
 
