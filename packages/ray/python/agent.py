@@ -103,6 +103,12 @@ class Worker:
     def flight(self, size):
         return "" if self.recorder is None else base64.b64encode(os.pread(self.recorder, size, 0)).decode()
 
+    def forget(self):
+        """What it did is told, or it never did anything."""
+        if self.recorder:
+            os.close(self.recorder)
+            self.recorder = None
+
 
 class PhalanxAgent:
     """Of one group. `driver` is a number, by which its drivers are told apart, and the job of Ray that is its bridge; what a former one asks changes nothing."""
@@ -177,6 +183,10 @@ class PhalanxAgent:
                 pass_fds=found,
                 start_new_session=True,
             )
+        except Exception:
+            os.close(heard)
+            worker.forget()
+            raise
         finally:
             os.close(words)
         self.tidy_after(worker, files)
@@ -220,9 +230,7 @@ class PhalanxAgent:
         await asyncio.wait(pumps, timeout=LAST_WORDS)
         worker.ended.set()
         await self.tell(name, "exit", {"code": worker.code, "flight": worker.flight(self.flight)})
-        if worker.recorder:
-            os.close(worker.recorder)
-            worker.recorder = None
+        worker.forget()
 
     async def tell(self, name, kind, value):
         async with self.news:

@@ -37,9 +37,13 @@ describe("the bridge", () => {
     }).pipe(Effect.scoped))
 })
 
+/** What a script about agents prints, as JSON. */
+const told = (script: string): unknown => JSON.parse(execFileSync(python, [fixture(script)], { encoding: "utf8", timeout: 10_000 }))
+
 describe("an agent", () => {
   it("CO-4: a worker's last words come before its end, however much of others its bridge has not asked for", () => {
-    const told = JSON.parse(execFileSync(python, [fixture("lastWords.py")], { encoding: "utf8", timeout: 10_000 }))
-    assert.deepStrictEqual(told, [["stderr", "last words\n"], ["exit", 3]])
+    assert.deepStrictEqual(told("lastWords.py"), [["stderr", "last words\n"], ["exit", 3]])
   })
+
+  it("RY-5: a worker that cannot be started leaves its agent no descriptor", () => assert.strictEqual(told("failingStarts.py"), 0))
 })
