@@ -39,25 +39,27 @@ export const make = Effect.fnUntraced(function*(options: Omit<Bridge.Options, "s
     }
   }
 
+  /** Who asks the next bridge for a worker of the last one must find it known there. */
+  const inherit = Effect.fnUntraced(function*(bridge: Bridge.Bridge) {
+    if (!detached || current === undefined) return
+    const groups = [...new Set([...sinks.keys()].map(groupOf))]
+    const found = yield* Effect.catch(bridge.ask("adopt", { groups }), () => Effect.succeed([]))
+    lose("it was gone when the next bridge came", new Set(found.flatMap(({ workers }) => workers.map(({ worker }) => worker))))
+    yield* Effect.ignore(bridge.ask("attend", { groups }))
+  })
+
   const connect = Effect.fnUntraced(function*() {
     const scope = yield* Scope.fork(outer)
     const bridge = yield* Effect.onError(
-      Scope.provide(Bridge.make({ ...options, sinks }), scope),
+      Scope.provide(Effect.tap(Bridge.make({ ...options, sinks }), inherit), scope),
       (cause) => Scope.close(scope, Exit.failCause(cause))
     )
+    current = bridge
     yield* Effect.forkIn(
       Effect.flatMap(bridge.gone, (issue) => Effect.andThen(Scope.close(scope, Exit.void), Effect.suspend(() => after(issue)))),
       outer,
       { startImmediately: true }
     )
-    // Who asks the next bridge for a worker of the last one must find it known there.
-    if (detached && current !== undefined) {
-      const groups = [...new Set([...sinks.keys()].map(groupOf))]
-      const found = yield* Effect.catch(bridge.ask("adopt", { groups }), () => Effect.succeed([]))
-      lose("it was gone when the next bridge came", new Set(found.flatMap(({ workers }) => workers.map(({ worker }) => worker))))
-      yield* Effect.ignore(bridge.ask("attend", { groups }))
-    }
-    current = bridge
     return bridge
   })
 
