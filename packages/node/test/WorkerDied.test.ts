@@ -27,6 +27,7 @@ describe("a worker's death", () => {
     Effect.scoped(Effect.gen(function*() {
       const { group, pids, said } = yield* start(2)
       const stderr = Array.from({ length: 25 }, (_, i) => `line ${i}`)
+      const calledAt = performance.now()
       const calls = yield* group.fork.hold({ stderr })
       yield* eventually("rank 1 holds", () => said(1, "line 24"))
       process.kill(pids[1]!, "SIGKILL")
@@ -34,6 +35,8 @@ describe("a worker's death", () => {
       const died = error.reason
       assert.strictEqual(died._tag, "WorkerDied")
       if (died._tag !== "WorkerDied") return
+      assert.isAtLeast(died.ageMillis!, 0)
+      assert.isBelow(died.ageMillis!, performance.now() - calledAt)
       assert.deepStrictEqual([died.rank, died.pid, died.incarnation, died.method], [1, pids[1], 0, "hold"])
       assert.deepStrictEqual(died.death, { _tag: "Killed", signal: "SIGKILL" })
       assert.deepStrictEqual(died.stderr, stderr.slice(5))
