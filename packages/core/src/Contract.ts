@@ -15,6 +15,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RpcClient from "effect/rpc/RpcClient"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import type * as Cluster from "./Cluster.ts"
 import * as internal from "./internal/contractGroup.ts"
 import { sizes } from "./internal/contractSizes.ts"
@@ -146,9 +147,14 @@ export const cases: ReadonlyArray<Case> = [
     "CO-1: headers and the span's context cross the wire",
     Effect.fnUntraced(function*(group) {
       yield* Effect.gen(function*() {
-        const { traceId } = yield* Effect.orDie(Effect.currentSpan)
-        const seen = yield* group.call.span().pipe(RpcClient.withHeaders({ "x-tenant": "t1" }))
-        equal(seen, ranks.map(() => ({ traceId, parent: "ExternalSpan", header: "t1" })))
+        const { spanId, traceId } = yield* Effect.orDie(Effect.currentSpan)
+        const spans: Array<Tracer.Span> = []
+        const tracer = Tracer.make({ span: (options) => spans[spans.push(new Tracer.NativeSpan(options)) - 1]! })
+        const seen = yield* group.call.span().pipe(RpcClient.withHeaders({ "x-tenant": "t1" }), Effect.withTracer(tracer))
+        // What the handlers did is told as the call's, and the call as its caller's.
+        const call = spans.find(({ name }) => name === "call span")!
+        equal(call.parent._tag === "Some" && call.parent.value.spanId, spanId)
+        equal(seen, ranks.map(() => ({ traceId, parent: "ExternalSpan", parentId: call.spanId, header: "t1" })))
       }).pipe(Effect.withSpan("root"))
     })
   ),

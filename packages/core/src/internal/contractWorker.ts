@@ -61,6 +61,7 @@ export default Worker.make(
         Effect.map(Effect.orDie(Effect.currentSpan), ({ parent, traceId }) => ({
           traceId,
           parent: parent._tag === "Some" ? parent.value._tag : "none",
+          parentId: parent._tag === "Some" ? parent.value.spanId : "none",
           header: headers["x-tenant"] ?? ""
         })),
       meet: () => Effect.orDie(Effect.map(collectives.allGather(Uint8Array.of(self.rank)), (parts) => parts.map((part) => part[0]!))),
