@@ -107,7 +107,7 @@ describe("a worker's death", () => {
       assert.deepStrictEqual([died.death, died.reason], [{ _tag: "Killed", signal: "SIGABRT" }, "out-of-memory"])
     }))
 
-  it.live("HB-1: a frozen process is found within its deadline and 20 %, whatever it was doing", () =>
+  it.live("HB-1: a frozen process is found at its deadline, on a busy machine within four times that, whatever it was doing", () =>
     Effect.scoped(Effect.gen(function*() {
       const { group, pids } = yield* start(2, { heartbeat: { every: "100 millis", frozen: "500 millis" } })
       const call = yield* Effect.forkChild(Effect.flip(group.at(0).call.hold({ stderr: [] })), { startImmediately: true })
@@ -118,7 +118,7 @@ describe("a worker's death", () => {
       assert(reason._tag === "WorkerDied" && reason.death._tag === "Silent")
       assert.deepStrictEqual([reason.reason, reason.death.state, reason.method], ["frozen", "frozen", "hold"])
       assert.isAtLeast(reason.death.millis, 500)
-      // The deadline, a beat, and a machine that is late.
+      // The fifth is shown where time is simulated.
       assert.isBelow(took, 2000)
       yield* eventually("it is ended although it is stopped", () => !lives(pids[0]!))
       assert.isTrue(lives(pids[1]!))

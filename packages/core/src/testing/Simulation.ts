@@ -9,7 +9,7 @@
  * ```
  *
  * Whatever the protocol, a run fails if
- * - SI-5: a step has not ended when nothing more will happen, or an hour of the world's time has passed;
+ * - SI-5: a step has not ended when nothing more will happen, or ten minutes of the world's time after the last;
  * - SI-6: a rank's window is exceeded, a request reaches a rank twice or out of order, or a worker answers one twice;
  * - SI-7: a worker is told to be dead to which nothing had happened, or the same death is told twice;
  * - SI-8: frames of former lives and other groups are not all counted;
