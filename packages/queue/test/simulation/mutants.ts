@@ -3,6 +3,8 @@ export interface Mutant {
   readonly name: string
   /** A seed by which it was found: where to look first. */
   readonly seed: number
+  /** What must be found wrong. */
+  readonly shows: RegExp
   /** Below `src/internal`. */
   readonly file: string
   readonly shipped: string
@@ -13,6 +15,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a process parks without looking again",
     seed: 0,
+    shows: /^a wake-up was lost/,
     file: "poller.ts",
     shipped: "if (!this.anyReady()) return true",
     mutated: "if (this.sources.size > 0) return true"
@@ -20,6 +23,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "only a parked word of exactly 1 is heeded",
     seed: 0,
+    shows: /^a wake-up was lost/,
     file: "doorbell.ts",
     shipped: "const isLast = awaited(seen) === 1",
     mutated: "const isLast = awaited(seen) === 1; if (!isLast) return"
@@ -27,6 +31,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "the parked word is taken down before the bell is rung",
     seed: 219,
+    shows: /^a wake-up was lost/,
     file: "doorbell.ts",
     shipped: "if (isLast) this.bell.ring()\n      const found = memory.compareExchange(index, seen, seen - 1)",
     mutated: "const found = memory.compareExchange(index, seen, seen - 1)\n      if (isLast && found === seen) this.bell.ring()"
@@ -34,6 +39,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "sleeps have no numbers",
     seed: 2,
+    shows: /^a wake-up was lost/,
     file: "doorbell.ts",
     shipped: "(++this.sleeps << countBits) | ",
     mutated: ""
@@ -41,6 +47,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a reader is missing from the quorum",
     seed: 1,
+    shows: /^RG-1: \d+ bytes were overwritten/,
     file: "writer.ts",
     shipped: "for (const reading of this.readers) lag = Math.max(lag, this.lag(reading))",
     mutated: "for (const reading of this.readers.slice(1)) lag = Math.max(lag, this.lag(reading))"
@@ -48,6 +55,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a piece is published before it is written",
     seed: 0,
+    shows: /^RG-1: \d+ bytes were overwritten/,
     file: "writer.ts",
     shipped: "this.position = this.ring.write(",
     mutated: "this.ring.publish((this.position + this.ring.size(length)) | 0)\n    this.position = this.ring.write("
@@ -55,6 +63,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a reader has a piece without a compare-exchange",
     seed: 1,
+    shows: /^MQ-4: rank \d+ lost its driver/,
     file: "ring.ts",
     shipped: "if (this.consumed.memory.compareExchange(this.consumed.index, this.position, position) !== this.position) return false",
     mutated: "this.consumed.memory.store(this.consumed.index, position)"
@@ -62,13 +71,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a header is read again after it was checked",
     seed: 22,
+    shows: /^MQ-4: rank \d+ lost its driver/,
     file: "ring.ts",
     shipped: "if (!assembly.accepts(piece)) return \"junk\"",
     mutated: "ring.isSound(position, written, piece)\n        if (!assembly.accepts(piece)) return \"junk\""
   },
   {
     name: "a plain load says whether a header held",
-    seed: 196,
+    seed: 275,
+    shows: /^MQ-4: rank \d+ lost its driver/,
     file: "ring.ts",
     shipped: "!this.commit(this.position)",
     mutated: "this.load() !== this.position"
@@ -76,6 +87,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a lapped rank is let in though frames wait for room in its lane",
     seed: 14,
+    shows: /^MQ-4: rank \d+ lost its driver/,
     file: "requests.ts",
     shipped: "if (!rank.lane.drained()) {",
     mutated: "if (!rank.lapped) {"
@@ -83,6 +95,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a rank that is let go may read on",
     seed: 10,
+    shows: /^MQ-1: request \d+ came of rank \d+, where nothing was due/,
     file: "requests.ts",
     shipped: "this.writer.dismiss(entry.reading)",
     mutated: "this.writer.readers.splice(this.writer.readers.indexOf(entry.reading), 1)"
@@ -90,6 +103,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a consumed word may say what cannot be",
     seed: 2,
+    shows: /^RG-1: \d+ bytes were overwritten/,
     file: "writer.ts",
     shipped: "Math.max(0, this.ring.units - lag)",
     mutated: "this.ring.units - lag"
@@ -97,13 +111,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "nobody looks for room when a rank's lanes are closed",
     seed: 2,
+    shows: /^a wake-up was lost: .* the room that it waits for/,
     file: "shmDriver.ts",
     shipped: "    poller.look()\n",
     mutated: ""
   },
   {
     name: "only the ranks of the last frame are woken",
-    seed: 589,
+    seed: 633,
+    shows: /^a wake-up was lost: rank/,
     file: "shmDriver.ts",
     shipped: "if (others) {",
     mutated: "if (others && connections.size === 0) {"
