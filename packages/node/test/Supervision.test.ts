@@ -15,13 +15,14 @@ import { Tally } from "./fixtures/tallyProtocol.ts"
 const until = (group: WorkerGroup.WorkerGroup<any, any>, tag: GroupEvent["_tag"], count = 1) =>
   Stream.runCollect(Stream.take(Stream.filter(group.events, (event) => event._tag === tag), count))
 
-for (const transport of ["shm", "tcp"] as const) {
+for (const [transport, scope, incarnations] of [["shm", "all", [1, 2, 2]], ["tcp", "rest", [0, 2, 2]]] as const) {
   describe(`supervision of processes over ${transport}`, () => {
-    it.live("SU-1: a process that is killed is started again in its place; a frozen one, too, and never thaws into the group", () =>
+    it.live(`SU-1 SU-4: a process that is killed or freezes is started again in its place, and never thaws into the group; scope ${scope} takes others along`, () =>
       Effect.scoped(Effect.gen(function*() {
+        let takes: "one" | typeof scope = "one"
         const { group, pids } = yield* start(3, {
           transport,
-          supervision: Supervision.restart({ max: 5, per: "1 minute", backoff: "1 millis" }),
+          supervision: Supervision.choose(() => Supervision.restart({ max: 5, per: "1 minute", backoff: "1 millis", scope: takes })),
           heartbeat: { every: "100 millis", frozen: "300 millis" }
         })
         const flying = yield* Effect.forkChild(Effect.flip(group.at(1).call.hold({ stderr: ["last words"] })), { startImmediately: true })
@@ -39,6 +40,17 @@ for (const transport of ["shm", "tcp"] as const) {
         // The heartbeat brings what each rank's end of the queues has done.
         yield* Effect.repeat(group.stats, { until: (stats) => stats.length === 4, schedule: Schedule.spaced("5 millis") })
         for (const [, { frames }] of yield* group.stats) assert.isAbove(frames!, 0)
+        takes = scope
+        process.kill(now[1]!.pid!, "SIGKILL")
+        yield* until(group, "Restarted", scope === "all" ? 5 : 4)
+        yield* group.call.print({ stream: "stdout", text: "" })
+        const after = group.workers
+        assert.deepStrictEqual(after.map(({ incarnation }) => incarnation), [...incarnations])
+        for (const [rank, { incarnation, pid }] of now.entries()) {
+          if (incarnation === incarnations[rank]) assert.strictEqual(after[rank]!.pid, pid)
+          else yield* eventually(`process ${pid} of rank ${rank} is gone`, () => after[rank]!.pid !== pid && !lives(pid!))
+          assert.isTrue(lives(after[rank]!.pid!))
+        }
       })))
   })
 }
