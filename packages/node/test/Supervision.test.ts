@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { GroupEvent } from "@phalanx/core/GroupEvent"
 import * as Mesh from "@phalanx/core/Mesh"
+import * as Metrics from "@phalanx/core/Metrics"
 import * as Supervision from "@phalanx/core/Supervision"
 import * as WorkerGroup from "@phalanx/core/WorkerGroup"
 import * as NodeCluster from "@phalanx/node/NodeCluster"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { start } from "./fixtures/start.ts"
@@ -55,13 +57,39 @@ for (const [transport, scope, incarnations] of [["shm", "all", [1, 2, 2]], ["tcp
   })
 }
 
-it.live("SU-7: a group of processes goes on without a slice, and ends the processes that leave with it", () =>
+/** What Effect's registry says of what the queues of a group's processes have done: by process. */
+const queueGauges = (name: string, what: string) =>
+  Effect.map(Metric.snapshot, (metrics) =>
+    new Map(metrics.flatMap(({ attributes, id, state }) => {
+      const of = attributes as Readonly<Record<string, string>> | undefined
+      if (id !== "phalanx_queue" || of?.["group"] !== name || of["what"] !== what || !("value" in state)) return []
+      return [[of["process"]!, Number(state.value)] as const]
+    })))
+
+it.live("SU-7 MT-1: a group of processes goes on without a slice, ends those that leave with it, and tells how long its queues look and rest", () =>
   Effect.scoped(Effect.gen(function*() {
-    const { group, pids } = yield* start(2, { supervision: Supervision.shrink({ along: "rank" }) })
+    const { group, pids } = yield* start(2, {
+      transport: "shm",
+      supervision: Supervision.shrink({ along: "rank" }),
+      heartbeat: { every: "20 millis" }
+    })
     process.kill(pids[0]!, "SIGKILL")
     yield* until(group, "Resized")
     yield* group.call.print({ stream: "stdout", text: "" })
     assert.deepStrictEqual(group.workers.map(({ id, pid, rank }) => [id, rank, pid]), [[1, 0, pids[1]]])
+    yield* Metrics.publish(group, { every: "5 millis" })
+    const rested = queueGauges(group.name, "parkMillis")
+    const often = Schedule.spaced("5 millis")
+    yield* Effect.repeat(rested, { until: (told) => told.has("driver") && told.has("0"), schedule: often })
+    const known = yield* rested
+    // Nobody calls: both rest, but for the heartbeat.
+    const rest = (now: ReadonlyMap<string, number>) => ["driver", "0"].every((process) => now.get(process)! > known.get(process)!)
+    yield* Effect.repeat(rested, { until: rest, schedule: often })
+    const looked = yield* queueGauges(group.name, "spinMillis")
+    for (const process of ["driver", "0"]) {
+      assert.isAtLeast(known.get(process)!, 0)
+      assert.isAtLeast(looked.get(process)!, 0)
+    }
   })))
 
 it.live("CO-10: what a killed worker had in the segments' folder goes with it, while the group goes on", () =>
