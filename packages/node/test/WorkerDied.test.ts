@@ -1,9 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Mesh from "@phalanx/core/Mesh"
+import { type Handle, MessageQueues } from "@phalanx/core/MessageQueues"
+import * as Supervision from "@phalanx/core/Supervision"
+import * as WorkerGroup from "@phalanx/core/WorkerGroup"
+import * as NodeCluster from "@phalanx/node/NodeCluster"
+import * as TcpQueues from "@phalanx/queue/TcpQueues"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { hostname } from "node:os"
+import * as Relay from "../../../test/harness/relay.ts"
+import { Odd } from "./fixtures/oddProtocol.ts"
 import { start } from "./fixtures/start.ts"
 import { eventually, lives } from "./fixtures/system.ts"
 
@@ -21,6 +30,27 @@ const deathIn = (
     assert.strictEqual(reason, died)
     return died
   }))
+
+/** Queues whose workers come by way of a relay, and whose driver waits for them for a moment. */
+const relayed = (relay: Relay.Relay) =>
+  Layer.effect(
+    MessageQueues,
+    Effect.map(MessageQueues, (queues) => {
+      const divert = (handle: Handle): Handle => {
+        const { address, ...data } = handle.data as { readonly address: string }
+        relay.lead(Number(address.slice(address.lastIndexOf(":") + 1)))
+        return { ...handle, data: { ...data, address: `tcp://127.0.0.1:${relay.port}` } }
+      }
+      return MessageQueues.of({
+        ...queues,
+        open: (options) =>
+          Effect.map(queues.open(options), (publisher) => ({
+            ...publisher,
+            connect: (rank, incarnation) => Effect.map(publisher.connect(rank, incarnation), divert)
+          }))
+      })
+    })
+  ).pipe(Layer.provide(TcpQueues.layerWith({ deadline: "300 millis" })))
 
 describe("a worker's death", () => {
   it.live("CO-4: SIGKILL in a call fails it with pid, signal, method, the last of standard error and of what it did, and the group once", () =>
@@ -84,6 +114,38 @@ describe("a worker's death", () => {
       for (const fiber of [slow, last]) {
         assert.deepStrictEqual(yield* tags(yield* Fiber.join(fiber)), ["replied", "WorkerDied", "WorkerDied"])
       }
+    })))
+
+  it.live("CO-4 SU-5: a closed connection is told as what it is, and so is a restart whose layer fails", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const relay = yield* Relay.make
+      const processes = NodeCluster.layerWith({ transport: "tcp", output: "ignore", env: { ODD_MORTAL: "yes" } })
+      const group = yield* WorkerGroup.make(Odd, {
+        mesh: Mesh.make({ rank: 1 }),
+        entry: new URL("./fixtures/odd.ts", import.meta.url),
+        supervision: Supervision.restart({ max: 1, per: "1 minute" }),
+        heartbeat: false
+      }).pipe(Effect.provide(Layer.provideMerge(relayed(relay), processes)))
+      const { pid } = group.workers[0]!
+      yield* group.call.print({ stream: "stdout", text: "" })
+      const call = yield* Effect.forkChild(Effect.flip(group.call.hold({ stderr: [] })), { startImmediately: true })
+      const cut = yield* Effect.forkChild(relay.cutSocket(60_000), { startImmediately: true })
+      const { reason: died } = yield* Fiber.join(call)
+      yield* Fiber.interrupt(cut)
+      assert(died._tag === "WorkerDied" && died.death._tag === "Disconnected")
+      assert.deepStrictEqual([died.reason, died.pid, died.node, died.method, died.incarnation], [
+        "disconnected",
+        pid,
+        hostname(),
+        "hold",
+        0
+      ])
+      assert.match(died.death.issue, /no connection for/)
+      yield* eventually("it is ended although it lived", () => !lives(pid!))
+      const failed = yield* Effect.flip(group.failure)
+      assert.deepStrictEqual([failed.reason, failed.incarnation, failed.stderr.at(-1)], ["setup", 1, "one life is enough"])
+      assert(failed.death._tag === "Unstarted")
+      assert.match(failed.death.issue, /^setup: there is no second life/)
     })))
 
   it.live("CO-4: an exit is told with its code", () =>

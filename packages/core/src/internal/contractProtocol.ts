@@ -24,7 +24,9 @@ export class Probe extends RpcGroup.make(
     payload: { when: Schema.Date, bytes: Schema.Uint8Array },
     success: Schema.Struct({ when: Schema.Date, bytes: Schema.Uint8Array })
   }),
-  Rpc.make("span", { success: Schema.Struct({ traceId: Schema.String, parent: Schema.String, parentId: Schema.String, header: Schema.String }) }),
+  Rpc.make("span", {
+    success: Schema.Struct({ traceId: Schema.String, parent: Schema.String, parentId: Schema.String, header: Schema.String })
+  }),
   Rpc.make("meet", { success: Schema.Array(Schema.Int) }),
   /** What happened here so far, in order. */
   Rpc.make("log", { success: Schema.Array(Schema.String) }).annotate(Concurrent, true),
