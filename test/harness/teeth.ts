@@ -161,6 +161,69 @@ export const gaps: ReadonlyArray<Gap> = [
     instead: "true"
   },
   {
+    decoder: "claimLine",
+    missing: "the comparison of what a claim is proved by",
+    ...node("texts", "proof"),
+    check: " && Crypto.timingSafeEqual(Buffer.from(given, \"latin1\"), Buffer.from(expected))",
+    instead: ""
+  },
+  {
+    decoder: "lastWords",
+    missing: "the check that a last word is a reason",
+    ...node("texts", "listener"),
+    check: "if (isReason(text)) reason = text",
+    instead: "reason = text"
+  },
+  {
+    decoder: "keeperSetup",
+    missing: "the check that a time is not negative",
+    ...node("keeping", "keeping"),
+    check: "Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))",
+    instead: "Schema.Finite"
+  },
+  {
+    decoder: "keeperChallenge",
+    missing: "the check of what is to be proved about",
+    ...node("keeping", "keeping"),
+    check: "Schema.Struct({ nonce: Nonce })",
+    instead: "Schema.Struct({ nonce: Schema.String })"
+  },
+  {
+    decoder: "keeperHello",
+    missing: "the check that a proof is one",
+    ...node("keeping", "keeping"),
+    check: "proof: Proof,\n  /** How",
+    instead: "proof: Schema.String,\n  /** How"
+  },
+  {
+    decoder: "keeperWelcome",
+    missing: "the check that a later driver has a number",
+    ...node("keeping", "keeping"),
+    check: "replacedBy: Schema.Natural",
+    instead: "replacedBy: Schema.Finite"
+  },
+  {
+    decoder: "fromDriver",
+    missing: "the check which signals kill",
+    ...node("keeping", "keeping"),
+    check: "Schema.Literals([\"SIGTERM\", \"SIGKILL\"])",
+    instead: "Schema.String"
+  },
+  {
+    decoder: "fromKeeper",
+    missing: "the check which streams are printed on",
+    ...node("keeping", "keeping"),
+    check: "Schema.Literals([\"stdout\", \"stderr\"])",
+    instead: "Schema.String"
+  },
+  {
+    decoder: "keeperLines",
+    missing: "the bound on a line's length",
+    ...node("keeping", "keeping"),
+    check: " || rest.length > longest",
+    instead: ""
+  },
+  {
     decoder: "safetensors",
     missing: "the check that tensors do not overlap",
     module: "packages/moe/test/fuzz/safetensors.ts",

@@ -1,15 +1,21 @@
-/** What is read as a line or a file of JSON: a worker's first line, and the registry's record. */
+/** What is read as lines or a file: a worker's first line, claims on it, its last words, and the registry's record. */
+import type { Claim } from "@phalanx/core/Claim"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import { Readable } from "node:stream"
 import { known, same } from "../../../../test/harness/data.ts"
 import { type Decoder, holds } from "../../../../test/harness/fuzz.ts"
 import { mutateValue } from "../../../../test/harness/mutate.ts"
 import type { Random } from "../../../../test/harness/random.ts"
+import * as lineReader from "../../src/internal/lineReader.ts"
+import * as Listener from "../../src/internal/listener.ts"
+import * as Proof from "../../src/internal/proof.ts"
 import * as records from "../../src/internal/record.ts"
-import { SpawnLine } from "../../src/internal/spawnLine.ts"
+import { aboutClaim, ClaimLine, SpawnLine } from "../../src/internal/spawnLine.ts"
 
 /** A text is changed as a text, or as the value that it is. */
 export const mutateJson = (text: string, random: Random): unknown => {
@@ -21,10 +27,10 @@ export const mutateJson = (text: string, random: Random): unknown => {
   }
 }
 
-const hex = (random: Random, bytes: number) => Buffer.from(random.bytes(bytes)).toString("hex")
-const count = (u: unknown): boolean => Number.isSafeInteger(u) && (u as number) >= 0
+export const hex = (random: Random, bytes: number) => Buffer.from(random.bytes(bytes)).toString("hex")
+export const count = (u: unknown): boolean => Number.isSafeInteger(u) && (u as number) >= 0
 
-const identity = (random: Random) => ({
+export const identity = (random: Random) => ({
   group: `group-${hex(random, 4)}`,
   secret: hex(random, 16),
   member: random.below(8),
@@ -37,7 +43,7 @@ const identity = (random: Random) => ({
 })
 
 /** What is read can be written, and is the same when it is read again; what is no number of JSON is not there. */
-const readsAgain = (text: string, value: unknown, write: (value: any) => string, read: (text: string) => unknown): void => {
+export const readsAgain = (text: string, value: unknown, write: (value: any) => string, read: (text: string) => unknown): void => {
   const again = write(value)
   holds(same(read(again), value), "does not read what it wrote")
   holds(same(JSON.parse(again), known(JSON.parse(text), value)), "read something else than what the text says")
@@ -74,6 +80,67 @@ export const spawnLine: Decoder = {
     holds(URL.canParse(line.entry), "took an entry that is no URL")
     readsAgain(text, line, writeSpawnLine, (text) => (spawnLines(text) as any).value)
     return "accepted"
+  }
+}
+
+const secret = "0123456789abcdef0123456789abcdef"
+const claims = Schema.decodeUnknownExit(ClaimLine)
+
+/** What follows a worker's first line, read as `workerProcess.ts` does, and proved by another hand. */
+export const claimLine: Decoder = {
+  name: "claimLine",
+  sample: (random) => {
+    const claim: Claim = { driver: random.below(9), handle: identity(random).handle }
+    return JSON.stringify({ claim, proof: Proof.of(secret, aboutClaim(claim)) })
+  },
+  mutate: mutateJson,
+  judge: async (text: string) => {
+    if (typeof text !== "string") return "no text"
+    const lines: Array<string> = []
+    const stream = Readable.from([Buffer.from(`${text}\n`)])
+    lineReader.make(stream).each((line) => lines.push(line))
+    await new Promise((resolve) => stream.once("end", resolve))
+    holds(lines.join("\n") === text.toWellFormed(), "heard other lines than were said")
+    const taken = lines.filter((line) => {
+      const exit = claims(line)
+      if (Exit.isFailure(exit)) return false
+      const { claim, proof } = exit.value
+      if (!Proof.holds(proof, secret, aboutClaim(claim))) return false
+      const { driver, handle: { data, transport } } = claim
+      const proved = Crypto.createHmac("sha256", secret).update(`claim ${driver} ${transport} ${JSON.stringify(data)}`).digest("hex")
+      holds(proof === proved, "took a claim that is not proved")
+      holds(count(driver) && typeof transport === "string", "took a driver that counts nothing")
+      readsAgain(line, exit.value, JSON.stringify, (text) => (claims(text) as any).value)
+      return true
+    })
+    return taken.length > 0 ? "accepted" : "refused"
+  }
+}
+
+const reasons: ReadonlyArray<string> =
+  "exit signal out-of-memory uncaught-exception unhandled-rejection setup disconnected frozen unresponsive sibling left replaced".split(" ")
+
+/** Pieces of what a process says of why it ends, as they come. */
+export const lastWords: Decoder = {
+  name: "lastWords",
+  sample: (random) => {
+    const text = `${random.pick(["uncaught-exception", "unhandled-rejection"])}\n`
+    const at = random.below(text.length)
+    return [text.slice(0, at), text.slice(at)]
+  },
+  judge: (pieces: unknown) => {
+    if (!Array.isArray(pieces) || !pieces.every((piece) => typeof piece === "string")) return "no text"
+    const ended = (code: number | null, signal: string | null) => {
+      const listener = Listener.make("group", 0, undefined)
+      for (const piece of pieces) listener.words.push(piece)
+      return listener.end(code, signal, [])
+    }
+    const said = pieces.join("").split("\n").findLast((line) => reasons.includes(line))
+    const aborted = ended(null, "SIGABRT")
+    holds(aborted.reason === said, "made another reason of what was said")
+    holds(ended(1, null).reason === (said === "out-of-memory" ? undefined : said), "took its word for memory that it has")
+    holds(same(aborted.death, { _tag: "Killed", signal: "SIGABRT" }) && aborted.stderr.length === 0, "made another death of words")
+    return said === undefined ? "refused" : "accepted"
   }
 }
 
